@@ -228,7 +228,7 @@ def _look(night: ScoredNight, key: ExposureKey, names: list[str]) -> tuple[list[
     binning = binning_for(exposure, names, night.settings)
     n_stamps = max(2, math.ceil(6 / max(len(names), 1)))
     for seen in look(exposure, night.settings, select("cpu"), binning=binning, stamps=n_stamps, threads=threads):
-        if isinstance(seen, Look) and seen.image is not None and seen.sources is not None:
+        if isinstance(seen, Look) and seen.image is not None:
             images.append((seen.name, seen.image))
             upside_down = seen.name in where and where[seen.name].upside_down
             whiskers.append((seen.name, whisker_cells(seen, upside_down)))

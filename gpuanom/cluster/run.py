@@ -32,10 +32,11 @@ from gpuanom.cluster.fetch import Fetch
 from gpuanom.cluster.job import Answer, Broken, Call, Job, SizedFile, Unseen
 from gpuanom.cluster.local import LocalCluster
 from gpuanom.cluster.roster import LATE, Member, Roster
-from gpuanom.cluster.where import Where, cores, local_devices, require_dask
+from gpuanom.cluster.where import Where, local_devices, require_dask
 from gpuanom.errors import printable
 from gpuanom.measuring.threads import WORKERS
 from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.system import cores
 
 TRIES = 3
 """How often an exposure is tried before it has failed."""

@@ -177,10 +177,6 @@ class Arrivals:
         """Return the states of files at the last look; for files that are not among the inputs, the present states."""
         return tuple(a.state if (a := self._files.get(path)) else state_of(path) for path in paths)
 
-    def states_now(self, paths: Iterable[Path]) -> tuple[State | None, ...]:
-        """Return the present states of files."""
-        return tuple(map(state_of, paths))
-
 
 def without_unfinished(found: Discovery, given_up: tuple[FileFailure, ...], arrivals: Arrivals) -> Discovery:
     """Return a discovery without exposures and failures of files that are unfinished or not settled.

@@ -19,7 +19,7 @@ import numpy as np
 
 from gpuanom import arguments
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
-from gpuanom.files import State
+from gpuanom.files import State, state_of
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
 from gpuanom.fits.explain import decisions, doubtful, untold_bands
 from gpuanom.measuring.threads import Works
@@ -30,7 +30,7 @@ from gpuanom.nights.arrivals import Arrivals, Pace, without_unfinished
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.fresh_page import page_of
 from gpuanom.nights.preparation import prepare, store_path
-from gpuanom.nights.watched_ranks import Ranked, Ranks
+from gpuanom.nights.watched_ranks import Ranking, Ranks
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.scoring.reference import References
 from gpuanom.scoring.saved import require_reference
@@ -126,8 +126,8 @@ def watch(
     patience = min(pace.patience, pace.settle) if pace.once else pace.patience
     arrivals = Arrivals(run.paths, pace.settle, patience, folder)
     with Alerts(folder, hook, events.say) as alerts, Works(run.settings, backends, run.threads, events.debug) as works:
-        ranked = Ranked(folder, backends[0], run.references, run.formats, alerts, float(deviation), least, page)
-        _Watch(path, run.settings, pace, events, arrivals, works, ranked).run()
+        ranking = Ranking(folder, backends[0], run.references, run.formats, alerts, float(deviation), least, page)
+        _Watch(path, run.settings, pace, events, arrivals, works, ranking).run()
 
 
 _PATIENCE = 60.0
@@ -139,11 +139,11 @@ class _Watch:
 
     def __init__(
         self, path: Path, settings: Settings, pace: Pace, events: WatchEvents, arrivals: Arrivals, works: Works,
-        ranked: Ranked,
+        ranking: Ranking,
     ) -> None:  # fmt: skip
         self._path, self._settings, self._pace, self._events = path, settings, pace, events
-        self._arrivals, self._works, self._page = arrivals, works, ranked.page
-        self._ranks = Ranks(ranked, settings, events)
+        self._arrivals, self._works, self._page = arrivals, works, ranking.page
+        self._ranks = Ranks(ranking, settings, events)
         self._remembered = Remembered()
         self._files = KnownFiles()
         self._decided: set[Path] = set()
@@ -317,7 +317,7 @@ class _Watch:
         for n, (exposure, result, seconds) in enumerate(self._works.measured(todo), start=1):
             self._each = (time.perf_counter() - start) / n
             key = exposure.key
-            if self._arrivals.states_now(exposure.files_and_masks) != states[key]:
+            if tuple(map(state_of, exposure.files_and_masks)) != states[key]:
                 self._events.say(f"exposure {exposure.exposure}: its files change; measured later")
                 kept = False
                 continue

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,26 +60,8 @@ def scored_nights(paths: Sequence[Path]) -> list[Path]:
     return sorted(found, key=lambda folder: natural_key(path_text(folder)))
 
 
-def history(nights: Iterable[ScoredNight]) -> dict[str, Any]:
-    """Gather the history of nights as values for JSON.
-
-    Parameters
-    ----------
-    nights : iterable of ScoredNight
-        One is in memory at a time.
-
-    Returns
-    -------
-    dict
-        ``nights``: name and time of each, in order of time; ``trends``: a row for each night, camera and band;
-        ``ccds``: by camera, the record of each CCD; ``exposures``: columns of all exposures in order of time;
-        ``left_out``: number of nights that could not be opened, 0 here.
-    """
-    return _together([_of_night(night) for night in nights], 0)
-
-
 def _together(gathered: list[dict[str, Any]], n_left_out: int) -> dict[str, Any]:
-    """The history, from what `_of_night` kept of each night."""
+    """The history as values for JSON, from what `_of_night` kept of each night; see `write_history`."""
     gathered.sort(key=lambda night: (night["time"] or "", natural_key(night["name"])))
     cameras = sorted({camera for night in gathered for camera in night["ccds"]})
     exposures = [(row, i) for i, night in enumerate(gathered) for row in night["exposures"]]
@@ -185,7 +167,9 @@ def write_history(
     Returns
     -------
     dict
-        What `history` gathered.
+        The history, as the page holds it. ``nights``: name and time of each, in order of time; ``trends``: a row for
+        each night, camera and band; ``ccds``: by camera, the record of each CCD; ``exposures``: columns of all
+        exposures in order of time; ``left_out``: number of nights that could not be opened.
 
     Raises
     ------

@@ -17,7 +17,6 @@ def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
     Parameters
     ----------
     seen : Look
-        A look with sources.
     upside_down : bool, optional
         Whether the picture of the CCD is shown turned by half a turn (see `gpuanom.cameras.focalplane.Position`).
 
@@ -28,8 +27,6 @@ def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
         degrees, alignment, number of sources.
     """
     found = seen.sources
-    if found is None:
-        return []
     theta = np.radians(found.isophote_angle)
     u, v = found.x.astype(np.float64), found.y.astype(np.float64)
     ny, nx = seen.shape

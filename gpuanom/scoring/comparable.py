@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -237,6 +237,17 @@ def like(dataset: Dataset, saved: tuple[int, int]) -> Split:
     return Split((alike,) if alike.size else (), other)
 
 
+def are_alike(areas: Any, other: int) -> Any:
+    """Whether areas count as one size with another one.
+
+    Parameters
+    ----------
+    areas : int or ndarray of int64
+    other : int
+    """
+    return (areas <= LIKE * other) & (other <= LIKE * areas)
+
+
 def unlike(dataset: Dataset, saved: tuple[int, int]) -> Integers:
     """Return the exposures whose CCDs differ in size from those behind a saved reference.
 
@@ -254,7 +265,7 @@ def unlike(dataset: Dataset, saved: tuple[int, int]) -> Integers:
     if dataset.sizes is None or not all(saved):
         return np.zeros(0, dtype=np.int64)
     area, wanted = dataset.sizes[:, 0] * dataset.sizes[:, 1], saved[0] * saved[1]
-    return np.flatnonzero((area > 0) & ((area > LIKE * wanted) | (wanted > LIKE * area)))
+    return np.flatnonzero((area > 0) & ~are_alike(area, wanted))
 
 
 def _text(size: Sequence[int] | Integers) -> str:

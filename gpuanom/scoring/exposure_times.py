@@ -75,7 +75,7 @@ def find(columns: Mapping[str, Doubles], ratio: float) -> Times:
     """Put exposures into groups of about one exposure time.
 
     Sorted times that follow each other within the ratio belong together: times that were chosen by the conditions are
-    one group. A few exposures between two groups join the nearer one of these and do not make one group of them.
+    one group. A few exposures between two groups join the nearer group; they do not make one group of both.
 
     Parameters
     ----------

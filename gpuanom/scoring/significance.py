@@ -148,7 +148,7 @@ class LocalAlignment(NamedTuple):
     deviation : ndarray
         Deviation from the dataset's exposures, see `deviation`.
     score : ndarray
-        What the deviation is that of: 1 on average where counting noise alone acts.
+        The statistic whose deviation this is; 1 on average where counting noise alone acts.
     """
 
     alignment: Doubles

@@ -25,7 +25,7 @@ from gpuanom.scoring.worst_ccds import compare_ccds, relative_errors
 from gpuanom.side_by_side import side_by_side
 
 WITH_ERRORS: tuple[str, ...] = ("fwhm", "kurtosis")
-"""Statistics of CCDs that have a column of errors, whose name ends so; a CCD with few stars has a large one."""
+"""Statistics of CCDs that have a column of errors, named after the statistic; it is large with few stars."""
 
 OF_STARS: tuple[str, ...] = ("fwhm", "kurtosis", "e1", "e2")
 """Statistics of CCDs that are means over the CCD's stars."""

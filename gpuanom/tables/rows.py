@@ -230,19 +230,6 @@ def _statistic_columns(
     return dict(found.exposures)
 
 
-def position_angle(angle: float, sky_axes: Sequence[float] | None) -> float:
-    """Convert one angle in the focal plane to a position angle on the sky; see `position_angles`.
-
-    Parameters
-    ----------
-    angle : float
-    sky_axes : sequence of 4 floats, or None
-        None without a WCS.
-    """
-    axes = np.full(4, np.nan) if sky_axes is None else np.array(sky_axes, dtype=np.float64)
-    return float(position_angles(np.array([angle]), axes[None])[0])
-
-
 def position_angles(angle: Doubles, sky_axes: Doubles) -> Doubles:
     """Convert angles in the focal plane to position angles on the sky.
 
@@ -250,7 +237,7 @@ def position_angles(angle: Doubles, sky_axes: Doubles) -> Doubles:
     ----------
     angle : ndarray, (n,) float64
         Degrees from the focal plane's x axis toward its y axis.
-    sky_axes : ndarray, (n, 4) float64
+    sky_axes : ndarray, (n, 4) or (1, 4) float64
         CD1_1, CD1_2, CD2_1, CD2_2 of the focal-plane axes, NaN without a WCS. Those of the first CCD with a WCS are
         used for the whole exposure: the orientation of the axes changes little over a field.
 
@@ -277,11 +264,11 @@ def _within_noise(deviations: Doubles, z: Doubles) -> Flags:
         return np.asarray((known.max(axis=0) > 2) & (np.take_along_axis(z, largest, axis=0)[0] < 1))
 
 
-def _few(reasons: Sequence[str], most: int = 3) -> list[str]:
+def _few(reasons: Sequence[str]) -> list[str]:
     """The first of many reasons, and how many more CCDs there are: 61 CCDs of an exposure may share one reason."""
     different = list(dict.fromkeys(reasons))
-    more = len(reasons) - min(most, len(different))
-    return different[:most] + ([f"and {more} more CCDs (see the table of CCDs)"] if more else [])
+    more = len(reasons) - len(different[:3])
+    return different[:3] + ([f"and {more} more CCDs (see the table of CCDs)"] if more else [])
 
 
 def _status(
