@@ -233,14 +233,8 @@ def read_known(name: str | Path) -> list[Known]:
     if str(name) in SHIPPED:
         text = resources.files("gpuanom.data").joinpath(f"{name}.csv").read_text(encoding="utf-8")
     else:
-        try:
-            text = Path(name).read_text(encoding="utf-8-sig")
-        except OSError as error:
-            shipped = ", ".join(SHIPPED)
-            advice = f"check the path and its permissions; shipped with gpuanom: {shipped}"
-            raise InputError(f"cannot be read: {error.strerror}", file=name, remedy=advice) from None
-        except UnicodeDecodeError:
-            raise InputError("not a CSV file in UTF-8", file=name, remedy="save it as CSV in UTF-8") from None
+        shipped = f"shipped with gpuanom: {', '.join(SHIPPED)}"
+        text = labels.csv_text(name, f"check the path and its permissions; {shipped}")
     numbered = [(i, t) for i, t in enumerate(text.splitlines(), 1) if t.strip() and not t.startswith("#")]
     lines = csv.DictReader((t for _, t in numbered), strict=True)
     if "exposure" not in (lines.fieldnames or ()):

@@ -113,7 +113,7 @@ def read(path: Path) -> list[Label]:
     InputError
         When the file cannot be read, or a line holds an unknown value; the message names the line.
     """
-    text = _text(path)
+    text = csv_text(path)
     if text.startswith(excluded_visits.MARK):
         visits = excluded_visits.from_text(text, path)
         return [label for exposure, comment in visits for label in _of_visit(exposure, comment, printable(path.stem))]
@@ -137,16 +137,27 @@ def how_to_name(columns: Sequence[str] | None) -> str | None:
 
 def is_visit_list(path: Path) -> bool:
     """Whether a file is a list of excluded visits, which may hold the visits of other nights too."""
-    return _text(path).startswith(excluded_visits.MARK)
+    return csv_text(path).startswith(excluded_visits.MARK)
 
 
-def _text(path: Path) -> str:
+def csv_text(path: Path | str, remedy: str = "check the path and its permissions") -> str:
+    """Return the text of a CSV file.
+
+    Parameters
+    ----------
+    path : Path or str
+    remedy : str, optional
+        What the message says where the file cannot be read.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, or is not in UTF-8.
+    """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(
-            f"cannot be read: {error.strerror}", file=path, remedy="check the path and its permissions"
-        ) from None
+        raise InputError(f"cannot be read: {error.strerror}", file=path, remedy=remedy) from None
     except UnicodeDecodeError:
         raise InputError("not a CSV file in UTF-8", file=path, remedy="save it as CSV in UTF-8") from None
 

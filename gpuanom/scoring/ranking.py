@@ -119,19 +119,15 @@ def _scores_of(group: Group, settings: Settings, backend: Backend) -> tuple[Scor
 
 def no_scores(dataset: Dataset) -> tuple[Scores, ...]:
     """Return counts and directions alone, for each kind: the scores of a dataset without anything to compare with."""
-    result = []
-    for kind in range(len(KINDS)):
-        _, owner, n = histograms_of(dataset, kind)
-        result.append(_no_scores(dataset, kind, n, owner))
-    return tuple(result)
+    return tuple(_no_scores(dataset, kind) for kind in range(len(KINDS)))
 
 
 def _score_kind(dataset: Dataset, kind: int, settings: Settings, backend: Backend, compared: KindReference) -> Scores:
     """The scores of one kind: the divergences, and everything that follows from them."""
-    histograms, owner, n = histograms_of(dataset, kind)
-    unscored = _no_scores(dataset, kind, n, owner)
+    unscored = _no_scores(dataset, kind)
     if not compared.comparable:
         return unscored
+    histograms, owner, n = histograms_of(dataset, kind)
     reference, contained = compared.reference, compared.contained[owner]
     kl, spread = divergences(histograms, n, contained, reference, backend)
     bins = histograms.shape[1]
@@ -193,10 +189,11 @@ def _simulate_sparse(
     )
 
 
-def _no_scores(dataset: Dataset, kind: int, n: Integers, owner: Integers) -> Scores:
+def _no_scores(dataset: Dataset, kind: int) -> Scores:
     """Counts and directions without a score, where there is nothing to compare with."""
     n_exposures = len(dataset.exposures)
     none = np.full(n_exposures, np.nan)
+    _, owner, n = histograms_of(dataset, kind)
     per_ccd = np.full(len(n), np.nan) if kind in (BACKGROUND, FLAT_BACKGROUND) else np.zeros(0)
     counted = sums_of(n, owner, n_exposures)
     cosine = sums_of(dataset.cosine[:, kind], dataset.owner, n_exposures)

@@ -116,9 +116,7 @@ def judged_alone(
         with_statistics = settings.statistics and part.holds_statistics(NAMES)
         statistics = part.statistics(known.camera, known.band, NAMES) if with_statistics else None
         columns, _ = columns_of(with_statistics, autoencoder=False, verdict=settings.statistics)
-        found, ccds = rows.of_dataset(
-            part, dataset, scores, True, True, known.size, statistics, settings.seed, known.patterns
-        )
+        found, ccds = rows.of_dataset(part, dataset, scores, statistics, settings.seed, known.patterns, size=known.size)
         if settings.statistics:
             gathered = located(verdicts.measured(dataset, scores, found, ccds), known.positions)
             verdicts.add_columns(found, ccds, verdicts.judged(dataset, gathered, settings, stored=known)[0])

@@ -47,13 +47,12 @@ def of_dataset(
     store: Store,
     dataset: Dataset,
     scores: Sequence[Scores],
-    saved: bool,
-    found: bool,
-    size: tuple[int, int] = (0, 0),
-    statistics: DatasetStatistics | None = None,
-    seed: int = 1,
+    statistics: DatasetStatistics | None,
+    seed: int,
     patterns: Mapping[str, StaticPattern] | None = None,
     *,
+    size: tuple[int, int] | None = None,
+    no_reference: bool = False,
     many: bool = False,
 ) -> tuple[Columns, Columns]:
     """Make the columns of a dataset's exposures, and those of their CCDs, both in the dataset's order.
@@ -63,16 +62,16 @@ def of_dataset(
     store : Store
     dataset : Dataset
     scores : sequence of 4 Scores
-    saved, found : bool
-        Whether saved references are used, and whether they hold this dataset.
-    size : tuple of 2 ints, optional
-        (ny, nx) of the CCDs behind the saved reference; (0, 0) where unknown.
-    statistics : DatasetStatistics, optional
+    statistics : DatasetStatistics or None
         None where the settings do not ask for statistics, or the store has none.
-    seed : int, optional
+    seed : int
         The setting of this name, which decides the exposures behind static patterns.
     patterns : mapping of str to StaticPattern, optional
         Static patterns of each CCD that were made from other exposures; by default they are made from these.
+    size : tuple of 2 ints, optional
+        (ny, nx) of the CCDs behind the saved reference, (0, 0) where unknown; None without a saved reference.
+    no_reference : bool, optional
+        Whether saved references are used that do not hold this dataset.
     many : bool, optional
         Whether the store is read by several threads (`gpuanom.side_by_side`).
 
@@ -116,7 +115,7 @@ def of_dataset(
     spread = np.any([s.spread for s in scores], axis=0).tolist()
     within_noise = _within_noise(np.stack([s.deviation for s in scores]), np.stack([s.z for s in scores])).tolist()
     alone = not any((s.rank > 0).any() for s in scores)
-    of_size = comparable.notes(dataset, size if saved else None)
+    of_size = comparable.notes(dataset, size)
     columns["file"] = [printable(files[0]) if files else "" for files in columns["files"]]
     needed = ("camera", "band", "n_ccd_used", "n_sources", "background_rank", "source_rank", "remarks")
     told = [
@@ -125,7 +124,7 @@ def of_dataset(
             _few(reasons.get(i, ())),
             spread[i],
             within_noise[i],
-            saved and not found,
+            no_reference,
             alone,
             of_size[i],
         )
