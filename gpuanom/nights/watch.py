@@ -29,7 +29,7 @@ from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts
 from gpuanom.nights.arrivals import Arrivals, Pace, without_unfinished
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.fresh_page import page_of
-from gpuanom.nights.preparation import prepare, store_path
+from gpuanom.nights.preparation import run_arguments, store_path
 from gpuanom.nights.watched_ranks import Ranking, Ranks
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.scoring.reference import References
@@ -106,7 +106,7 @@ def watch(
         raise SettingsError(f"deviation is {arguments.shown(deviation)} but must be a number")
     if hook is not None and not isinstance(hook, str):
         raise SettingsError(f"hook is {arguments.shown(hook)} but must be a command with its arguments, as one text")
-    run = prepare(
+    run = run_arguments(
         paths,
         output,
         settings=settings,
