@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gpuanom.errors import OutputError, printable
 from gpuanom.naming import path_text
@@ -318,3 +318,16 @@ def require_writable(path: Path, *, same: str = "") -> None:
                 partial.unlink()
     except OSError as error:
         raise cannot_be_written(path, error) from None
+
+
+def state_of(path: Path) -> State | None:
+    """Return the state of a file, which differs when the file has changed; None where there is no such file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+State: TypeAlias = tuple[int, int, int, int]
+"""Inode and size of a file, and the times of its last changes in nanoseconds."""

@@ -200,3 +200,8 @@ def may_be_file(path: Path) -> bool:
         return False
     except OSError as error:
         return error.errno not in _MISSING
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))

@@ -147,7 +147,7 @@ class Standin:
         """See `gpuanom.cluster.connect.Connection.workers`."""
         return self._workers
 
-    def subscribe_topic(self, _topic, _handler):
+    def subscribe(self, _run, _events):
         """No worker ever leaves."""
 
     def about(self):

@@ -16,8 +16,8 @@ from gpuanom.nights import alerts
 from gpuanom.records import KINDS
 from gpuanom.review import evaluate, export
 from gpuanom.scoring.divergences import ranks_of
-from gpuanom.scoring.ranking import table_order
 from gpuanom.scoring.significance import deviation
+from gpuanom.tables.exposure_order import order_of
 from gpuanom.tables.rows import _within_noise
 
 LAST_BIT = np.nextafter(2.0, 3.0)
@@ -67,7 +67,8 @@ def test_many_numbers_take_the_compiled_loop(monkeypatch):
 
 def test_ranks_and_order_of_tables_do_not_hang_on_the_last_bit():
     assert ranks_of(np.array([2.0, LAST_BIT, 3.0])).tolist() == [2, 3, 1]
-    assert table_order(np.array([[2.0], [LAST_BIT]]), [("a",), ("b",)]) == [0, 1]
+    none = np.full(2, np.nan)
+    assert order_of(["", ""], none, np.array([2.0, LAST_BIT]), [("a",), ("b",)]) == [0, 1]
 
 
 def test_equal_scores_but_for_rounding_have_no_deviation():

@@ -11,7 +11,7 @@ import pytest
 import gpuanom
 from gpuanom.errors import InputError
 from gpuanom.review import evaluate, labels
-from gpuanom.review.evaluate import Known
+from gpuanom.review.evaluate import KnownAnomaly
 from gpuanom.review.labels import Label
 from gpuanom.review.opened import open_night
 from tests import nights
@@ -72,34 +72,34 @@ def test_analysts_apart(night):
 def test_recall_and_ranks(night):
     first = next(row["exposure"] for row in night.exposures if row["source_rank"] == 1)
     last = next(row["exposure"] for row in night.exposures if row["source_rank"] == N)
-    listed = [Known(first, "", 1, "source", "mine", ""), Known(last, "", 1, "source", "mine", "")]
-    listed.append(Known("999", "", 1, "", "mine", ""))
+    listed = [KnownAnomaly(first, "", 1, "source", "mine", ""), KnownAnomaly(last, "", 1, "source", "mine", "")]
+    listed.append(KnownAnomaly("999", "", 1, "", "mine", ""))
     found = evaluate.recall(night, listed, kinds=("source",))
     assert [r.by for r in found] == [("source",), (), ()]
     assert found[1].ranks["source"] == (N, N)
     assert found[2].key is None
-    assert evaluate.recall(night, [Known(first, "", 1, "background", "", "")], kinds=("source",))[0].by == ()
+    assert evaluate.recall(night, [KnownAnomaly(first, "", 1, "background", "", "")], kinds=("source",))[0].by == ()
 
 
 def test_a_field_stands_for_its_exposures(night):
-    found = evaluate.recall(night, [Known("", "W9P9P9", 14, "", "field", "")])
+    found = evaluate.recall(night, [KnownAnomaly("", "W9P9P9", 14, "", "field", "")])
     assert len(found) == 14
     assert sum(r.key is None for r in found) == 14 - N
-    assert evaluate.recall(night, [Known("", "w9p9", 1, "", "field", "")])[0].key is None
+    assert evaluate.recall(night, [KnownAnomaly("", "w9p9", 1, "", "field", "")])[0].key is None
 
 
 def test_a_number_is_not_the_beginning_of_another(night):
-    (found,) = evaluate.recall(night, [Known("1", "", 1, "", "", "")])
+    (found,) = evaluate.recall(night, [KnownAnomaly("1", "", 1, "", "", "")])
     assert found.key == ("TESTCAM", "1")  # not 10, 11, 12
 
 
 def test_zeros_before_a_number_say_nothing(night):
-    (found,) = evaluate.recall(night, [Known("007", "", 1, "", "", "")])
+    (found,) = evaluate.recall(night, [KnownAnomaly("007", "", 1, "", "", "")])
     assert found.key == ("TESTCAM", "7")
 
 
 def test_an_id_that_is_not_there_or_that_fits_several_is_explained(night):
-    (found,) = evaluate.recall(night, [Known("0999", "", 1, "", "", "")])
+    (found,) = evaluate.recall(night, [KnownAnomaly("0999", "", 1, "", "", "")])
     assert found.key is None
     assert "exposure 0999 is not in" in evaluate.nearest(night, "0999")
     assert evaluate.nearest(night, "0999").endswith("10, 11, 12")
@@ -108,7 +108,7 @@ def test_an_id_that_is_not_there_or_that_fits_several_is_explained(night):
         night, found={**night.found, ("TESTCAM", "7p"): held, ("OTHER", "12"): held, ("TESTCAM", "07"): held}
     )
     for name, key in (("7", ("TESTCAM", "7")), ("007", None), ("12", None)):
-        (found,) = evaluate.recall(other, [Known(name, "", 1, "", "", "")])
+        (found,) = evaluate.recall(other, [KnownAnomaly(name, "", 1, "", "", "")])
         assert found.key == key
     assert evaluate.nearest(other, "007") == "exposure 007 could be any of 07, 7, 7p: none was taken"
     assert "12 of OTHER, 12 of TESTCAM" in evaluate.nearest(other, "12")

@@ -15,7 +15,6 @@ from gpuanom.scoring.exposure_times import LEAST, find
 from gpuanom.scoring.kept_statistics import from_text, joined, part, to_text
 from gpuanom.scoring.null import evidence, fit
 from gpuanom.scoring.verdict import judge
-from gpuanom.scoring.verdict_levels import VerdictOptions
 from gpuanom.settings import Settings
 from gpuanom.tables.verdicts import null_of
 from tests.test_verdict import _night
@@ -92,7 +91,7 @@ def test_a_night_of_one_time_is_judged_as_if_no_time_were_known():
 
 def test_the_setting_judges_all_times_together():
     measured = night((60, 300.0), (LEAST, 30.0))
-    together = judge(measured, VerdictOptions.of(Settings(exposure_time_ratio=1000.0)))[0]
+    together = judge(measured, Settings(exposure_time_ratio=1000.0))[0]
     assert set(together.cause[60:]) == {"dark sky"}
     assert not any(together.note)
 

@@ -8,9 +8,9 @@ import naive_null
 import numpy as np
 import pytest
 
-from gpuanom.scoring.judged import OF_CCDS, VECTOR_KINDS
+from gpuanom.scoring.judged import EVERY, OF_CCDS, VECTOR_KINDS
 from gpuanom.scoring.null import fit
-from gpuanom.scoring.statistics_table import members, prepare
+from gpuanom.scoring.statistics_table import prepare
 from tests.test_verdict import _night
 
 
@@ -41,7 +41,7 @@ def test_the_null_is_that_of_plain_loops(n, n_ccd, seed):
     ccds = {name: np.reshape(values, (n, n_ccd)) for name, values in measured.ccds.items()}
     place = measured.x[:n_ccd], measured.y[:n_ccd]
     of_statistics, of_exposures, of_ccds, second = naive_null.evidence(
-        measured.exposures, ccds, *place, members(), OF_CCDS, VECTOR_KINDS
+        measured.exposures, ccds, *place, EVERY, OF_CCDS, VECTOR_KINDS
     )
     null, found = fit(measured)
     assert null.statistics == tuple(of_statistics)

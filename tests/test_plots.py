@@ -27,7 +27,7 @@ def test_orientations_draw_shares_reference_and_noise(ax):
     plots.orientations(ax, histogram, angle=33.0)
     shares = [patch.get_data().values for patch in ax.patches]
     assert any(np.allclose(values, counts / counts.sum()) for values in shares)
-    assert histogram.noise(1.0) == pytest.approx(np.sqrt((1 / 18) * (17 / 18) / counts.sum()))
+    assert histogram.noise() == pytest.approx(2.0 * np.sqrt((1 / 18) * (17 / 18) / counts.sum()))
     assert "preferred: 33 deg" in [text.get_text() for text in ax.get_legend().get_texts()]
 
 

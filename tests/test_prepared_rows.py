@@ -13,7 +13,7 @@ from test_packed_records import CASES, EXPOSURE, require_same
 
 from gpuanom import Settings
 from gpuanom.records import ExposureStatistics, Measurement, StatisticNames, measurements
-from gpuanom.store.prepared import prepared
+from gpuanom.store.prepared import prepared_rows
 from gpuanom.store.set_aside import Forgetting
 from gpuanom.store.store import Store
 
@@ -26,7 +26,7 @@ def measured(case):
 
 def travelled(measurement):
     """The measurement as it comes from a worker."""
-    return pickle.loads(pickle.dumps(replace(measurement, rows=prepared(measurement)), protocol=5))
+    return pickle.loads(pickle.dumps(replace(measurement, rows=prepared_rows(measurement)), protocol=5))
 
 
 def kept(measurement):

@@ -9,7 +9,7 @@ import pytest
 
 import gpuanom
 from gpuanom.tables.collection import without_collection
-from gpuanom.tables.rows import position_angle
+from gpuanom.tables.rows import position_angles
 from tests import nights, sky
 
 QUICK = gpuanom.Settings(gradient_points=500, sigma_points=1000, simulations=200)
@@ -29,7 +29,8 @@ def test_position_angle_is_astropys(angle, rotation, parity):
     wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cd = [150.0, 2.0], [100.0, 100.0], cd
     step = 20 * np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
     a, b = wcs.pixel_to_world(*(99 - step)), wcs.pixel_to_world(*(99 + step))
-    difference = (position_angle(angle, cd.ravel().tolist()) - a.position_angle(b).deg + 90) % 180 - 90
+    (found,) = position_angles(np.array([angle]), cd.reshape(1, 4))
+    difference = (found - a.position_angle(b).deg + 90) % 180 - 90
     # Over 40 pixels at a declination of 2 degrees the meridians converge by less than 0.001 degrees.
     assert abs(difference) < 0.001
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from gpuanom.scoring import null as nulls
 from gpuanom.scoring import regression, tails
 from gpuanom.scoring.cause_words import words
-from gpuanom.scoring.judged import LISTS, OF_CCDS, OF_EXPOSURES, Judged
+from gpuanom.scoring.judged import EVERY, LISTS, OF_CCDS, OF_EXPOSURES, Judged
 from gpuanom.scoring.kept_statistics import part
-from gpuanom.scoring.statistics_table import Measured, members
+from gpuanom.scoring.statistics_table import Measured
 from gpuanom.scoring.verdict import judge
-from gpuanom.scoring.verdict_levels import BAD, CHECK, THRESHOLD_EXPOSURES, VerdictOptions, threshold
+from gpuanom.scoring.verdict_levels import BAD, CHECK, THRESHOLD_EXPOSURES, threshold
 from gpuanom.settings import Settings
-from gpuanom.tables.verdicts import order_of
+from gpuanom.tables.exposure_order import order_of
 
 SCRIPT = Path(__file__).parent.parent / "profiling" / "verdict_thresholds.py"
 
@@ -393,12 +393,11 @@ def test_a_pattern_on_one_ccd_makes_the_ccd_bad_and_the_exposure_check():
 
 def test_the_evidence_of_one_bad_ccd_is_at_least_that_of_the_verdict():
     """Evidence of the exposure below the threshold beside the verdict `check` would contradict it."""
-    options, n_raised = VerdictOptions.of(Settings()), 0
-    least = threshold(options.check, 150)
+    least, n_raised = threshold(Settings().check_evidence, 150), 0
     for column in ("column_step", "row_step", "glow", "edge", "masked_patch"):
         for factor in (30.0, 60.0, 100.0, 200.0, 400.0):
             night = _with_ccd(_night(150, 9), column, [9 * 40 + 5], factor)
-            found, own = judge(night)[0], nulls.fit(night, options.null)[1].of_exposures[40]
+            found, own = judge(night)[0], nulls.fit(night)[1].of_exposures[40]
             assert found.evidence[40] >= least or found.verdict[40] == "ok"
             n_raised += own < found.evidence[40] == pytest.approx(least)
     assert n_raised > 0
@@ -524,9 +523,8 @@ def test_causes_leave_out_what_is_not_known():
 
 
 def test_every_statistic_has_a_name_of_its_own_a_list_and_words():
-    every = members()
-    assert len({j.name for j in every}) == len(every)
-    for j in every:
+    assert len({j.name for j in EVERY}) == len(EVERY)
+    for j in EVERY:
         assert j.list in LISTS
         assert j.above
         for text in filter(None, (j.above, j.below)):
@@ -537,8 +535,7 @@ def test_thresholds_follow_the_number_of_exposures():
     values = (50.0, 40.0, 30.0, 20.0, 10.0)
     assert [threshold(values, n) for n in (1, *THRESHOLD_EXPOSURES, 10**6)] == [50.0, *values, 10.0]
     assert threshold(values, round(math.sqrt(150 * 1000))) == pytest.approx(15.0, abs=0.01)
-    options = VerdictOptions.of(Settings())
-    for stricter, laxer in zip(options.bad, options.check, strict=True):
+    for stricter, laxer in zip(Settings().bad_evidence, Settings().check_evidence, strict=True):
         assert stricter > laxer > 0.0
 
 

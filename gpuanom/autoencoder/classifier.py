@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import optimize, special
 
 from gpuanom.autoencoder.model import FORMAT, read, write
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError
-from gpuanom.records import KINDS, Doubles, ExposureKey
+from gpuanom.records import KINDS, Doubles, ExposureKey, Integers
 from gpuanom.review import labels
 from gpuanom.review.labels import Label
 from gpuanom.settings import Settings
@@ -135,7 +134,7 @@ def _plain(column: Any) -> Doubles:
     return np.asarray(np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan))
 
 
-def grades(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[npt.NDArray[np.int64], list[Label]]:
+def grades(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[Integers, list[Label]]:
     """Turn labels into the truth that a classifier learns.
 
     Parameters
@@ -174,7 +173,7 @@ def matching(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[list[L
     return labels.merged(matched), labels.merged(strangers)
 
 
-def fit(exposures: Sample, truth: npt.NDArray[np.int64]) -> Classifier:
+def fit(exposures: Sample, truth: Integers) -> Classifier:
     """Fit a classifier to the labelled exposures of a sample.
 
     Parameters
@@ -192,7 +191,7 @@ def fit(exposures: Sample, truth: npt.NDArray[np.int64]) -> Classifier:
     return fit_network(exposures.features, truth, exposures.model)
 
 
-def require_enough(truth: npt.NDArray[np.int64]) -> None:
+def require_enough(truth: Integers) -> None:
     """Refuse to train with fewer than `MIN_LABELS` anomalous or normal exposures."""
     n = [int(np.count_nonzero(truth == value)) for value in (1, 0)]
     if min(n) < MIN_LABELS:
@@ -202,7 +201,7 @@ def require_enough(truth: npt.NDArray[np.int64]) -> None:
         )
 
 
-def fit_network(features: Doubles, truth: npt.NDArray[np.int64], model: str) -> Classifier:
+def fit_network(features: Doubles, truth: Integers, model: str) -> Classifier:
     """Fit a classifier to the exposures whose truth is known.
 
     Parameters

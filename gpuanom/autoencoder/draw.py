@@ -227,7 +227,7 @@ class _Collector:
 
     def of(self, exposure: Exposure) -> _Collecting:
         """See `gpuanom.measuring.stamp_hook.StampTask.of`."""
-        return _Collecting(self._drawn[exposure.camera, exposure.exposure], self)
+        return _Collecting(self._drawn[exposure.key], self)
 
 
 class _Collecting:
@@ -322,7 +322,7 @@ def read_stamps(
     wanted = {d.candidate.key: d.chosen for d in drawn}
     with Works(settings, backends, threads, debug, task) as works:
         for exposure, result, _ in works.measured([d.candidate.exposure for d in drawn]):
-            key = (exposure.camera, exposure.exposure)
+            key = exposure.key
             lost = [name for name in wanted[key] if (key, name) not in task.kept]
             if not isinstance(result, Failure) and lost:
                 told = {ccd.name: ccd.reason for ccd in result.ccds}

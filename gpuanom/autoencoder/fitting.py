@@ -155,7 +155,7 @@ def fit(
 
     def done(exposure: Exposure, result: Measurement | Failure) -> None:
         if isinstance(result, Failure):
-            failed.add((exposure.camera, exposure.exposure))
+            failed.add(exposure.key)
         tell.done(exposure, result)
 
     read, held_out, left_out = read_stamps(drawn, settings, backends, threads, done, tell.debug)

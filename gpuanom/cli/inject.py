@@ -129,7 +129,7 @@ def inject(
     settings = chosen_settings(config)
     references = None if reference is None else _references(reference, settings)
     found = discover(images, settings)
-    files = {path for exposure in found.exposures for path in (*exposure.files, *exposure.masks) if path}
+    files = {path for exposure in found.exposures for path in exposure.files_and_masks}
     _refuse(sorted(files), output)
     interrupted = False
     with Screen(quiet=False, verbose=False) as screen:
@@ -178,7 +178,7 @@ def inject(
     if not rows:
         raise InputError("no image to put an anomaly into", remedy="name FITS images of the sky")
     if verdict:
-        copies = {f: output / f.name for e in copied for f in (*e.files, *e.masks) if f is not None}
+        copies = {f: output / f.name for e in copied for f in e.files_and_masks}
         _judge(found.exposures, copies, settings, references)
     return 1 if failed else 0
 

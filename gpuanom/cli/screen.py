@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from gpuanom import compiling
+from gpuanom.display import counted
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
 
@@ -138,7 +139,7 @@ class Screen:
         """Show how many exposures are to be measured, and how many are measured already."""
         for reason, n in sorted(self._skipped.items()):
             if not self.quiet:
-                self.line(f"skipped {n} {'file' if n == 1 else 'files'}: {reason}")
+                self.line(f"skipped {counted(n, 'file')}: {reason}")
         if known and not self.quiet:
             self.line(f"{known} {'exposure is' if known == 1 else 'exposures are'} measured already")
         if self.progress and new:

@@ -19,7 +19,7 @@ from gpuanom.cameras.focalplane import places
 from gpuanom.cli.figures import figure_class, require_figure, save
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
-from gpuanom.cli.summary import summary_console
+from gpuanom.cli.summary import KIND_NAMES, summary_console
 from gpuanom.errors import InputError, printable
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.ccds import scales
@@ -37,12 +37,6 @@ Examples:
   gpuanom show scored 12 --camera DECam         where several cameras have an exposure 12
 """
 
-NAMES = {
-    "source": "source orientations",
-    "isophote": "isophotal orientations",
-    "background": "background gradients",
-    "flat_background": "flat background gradients",
-}
 WIDTH = 40
 """Characters of a bar."""
 
@@ -133,7 +127,7 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
         grid.add_column(name, justify="right")
     for kind in KINDS:
         values = [(row.get(f"{kind}_{name.lower()}"), spec) for name, spec in {**columns, "alignment": ".2f"}.items()]
-        grid.add_row(NAMES[kind], *("-" if value is None else format(value, spec) for value, spec in values))
+        grid.add_row(KIND_NAMES[kind], *("-" if value is None else format(value, spec) for value, spec in values))
     console.print(grid)
     if row.get("autoencoder_mse") is not None:
         numbers = {"mse": ".4g", "rank": "d", "deviation": ".1f"}
@@ -163,7 +157,7 @@ def text_histogram(histogram: Histogram, *, ascii_only: bool = False) -> list[st
         A title, a line for each bin, and the key of the marks.
     """
     n = int(histogram.counts.sum())
-    lines = [f"{NAMES[histogram.kind]}, n = {n}"]
+    lines = [f"{KIND_NAMES[histogram.kind]}, n = {n}"]
     if not n:
         return lines
     share = histogram.counts / n
@@ -213,7 +207,7 @@ def _draw(night: ScoredNight, row: dict[str, Any], figure_type: Any, output: Pat
         plots.stamp(axes, stamp, text=f"{snr:.0f} sigma")
     for axes, histogram in zip(right.subplots(2, 2).flat, night.histograms(key), strict=False):
         plots.orientations(axes, histogram, angle=row[f"{histogram.kind}_angle"])
-        axes.set_title(NAMES[histogram.kind], fontsize="small")
+        axes.set_title(KIND_NAMES[histogram.kind], fontsize="small")
     title = f"{row['exposure']}  {row['camera']} {row['band']}  {row['date_obs']}  {judged_as(row)}"
     figure.suptitle(printable(title).replace("$", r"\$"))
     save(figure, output)
@@ -234,7 +228,7 @@ def _look(night: ScoredNight, key: ExposureKey, names: list[str]) -> tuple[list[
     binning = binning_for(exposure, names, night.settings)
     n_stamps = max(2, math.ceil(6 / max(len(names), 1)))
     for seen in look(exposure, night.settings, select("cpu"), binning=binning, stamps=n_stamps, threads=threads):
-        if isinstance(seen, Look) and seen.image is not None and seen.sources is not None:
+        if isinstance(seen, Look) and seen.image is not None:
             images.append((seen.name, seen.image))
             upside_down = seen.name in where and where[seen.name].upside_down
             whiskers.append((seen.name, whisker_cells(seen, upside_down)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
+from gpuanom.system import cores
 
 EPILOG = """\b
 Examples:
@@ -129,7 +129,7 @@ def processes_for(n_ccds: int) -> int:
     int
         At least one, at most one for each CPU.
     """
-    return max(1, min(len(os.sched_getaffinity(0)), n_ccds // CCDS_A_PROCESS))
+    return max(1, min(cores(), n_ccds // CCDS_A_PROCESS))
 
 
 def _progress(screen: Screen) -> Callable[[int, int], None]:

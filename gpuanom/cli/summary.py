@@ -10,11 +10,15 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from gpuanom.digits import printed_values
+from gpuanom.display import counted
 from gpuanom.errors import printable
 from gpuanom.nights.events import Night
 from gpuanom.records import KINDS, Doubles, Integers
 from gpuanom.scoring.verdict_levels import BAD, VERDICTS
 from gpuanom.tables.plain import PlainTable
+
+TOP = 10
+"""Exposures in each list."""
 
 _REMEDIES = {
     "alone": "no other exposure of its camera and band to compare with; score more together, or give --reference",
@@ -32,10 +36,15 @@ _NUMBERS = {
 }
 _NAMES = ("exposure", "camera", "band")
 _RECONSTRUCTED = {"rank": "d", "mse": ".4g", "deviation": ".1f"}
-_KINDS = {"source": "source orientations", "isophote": "isophotal orientations", "background": "background gradients"}
+KIND_NAMES = {
+    "source": "source orientations",
+    "isophote": "isophotal orientations",
+    "background": "background gradients",
+    "flat_background": "flat background gradients",
+}
 
 
-def print_summary(night: Night, console: Console, top: int = 10) -> None:
+def print_summary(night: Night, console: Console) -> None:
     """Print the verdicts, then the most anomalous exposures by any score, and by each of the paper's scores.
 
     In each list, the exposures of all datasets are ordered by their deviation, because KL values of different datasets
@@ -47,20 +56,18 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
         A scored night.
     console : Console
         Where to print; below 100 columns some columns are left out.
-    top : int, optional
-        Exposures in each list.
     """
     exposures = night.tables.plain[0]
-    _print_verdicts(exposures, console, top)
-    _print_overall(exposures, console, top)
-    for kind, title in _KINDS.items():
-        _print_top(exposures, kind, title, console, top)
+    _print_verdicts(exposures, console)
+    _print_overall(exposures, console)
+    for kind in ("source", "isophote", "background"):
+        _print_top(exposures, kind, KIND_NAMES[kind], console)
     if "autoencoder_mse" in exposures.colnames:
-        _print_reconstructed(exposures, console, top)
+        _print_reconstructed(exposures, console)
     counts = {str(s): int(np.count_nonzero(exposures["status"] == s)) for s in _statuses(night)}
     parts = ", ".join(f"{n} {status}" for status, n in counts.items())
     n = len(exposures)
-    console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {parts}" if parts else "no exposures"))
+    console.print(Text(f"{counted(n, 'exposure')}: {parts}" if parts else "no exposures"))
     for status, remedy in _REMEDIES.items():
         if status in counts:
             console.print(Text(f"{status}: {remedy}"))
@@ -68,7 +75,7 @@ def print_summary(night: Night, console: Console, top: int = 10) -> None:
         console.print(Text(f"tables: {', '.join(str(path) for path in night.written)}"))
 
 
-def _print_verdicts(exposures: PlainTable, console: Console, most: int) -> None:
+def _print_verdicts(exposures: PlainTable, console: Console) -> None:
     """Print how many exposures are bad, to be checked and ok, and why the bad ones are bad."""
     if "verdict" not in exposures.colnames or not len(exposures):
         return
@@ -78,22 +85,22 @@ def _print_verdicts(exposures: PlainTable, console: Console, most: int) -> None:
     console.print(Text(f"verdicts: {counts}{f', {without} without a verdict' if without else ''}"))
     bad = [i for i, name in enumerate(verdict) if name == BAD]
     grid = Grid(box=None, show_header=False, padding=(0, 1))
-    for i in bad[:most]:
+    for i in bad[:TOP]:
         names = " ".join(filter(None, (printable(str(exposures[name][i])) for name in _NAMES)))
         evidence = _number(exposures["evidence"][i], ".0f")
         grid.add_row(Text(f"bad  {names}"), Text(f"{printable(cause[i])} (evidence {evidence})"))
     if bad:
         console.print(grid)
-    if len(bad) > most:
-        console.print(Text(f"and {len(bad) - most} more; the column `verdict` of the tables has all"))
+    if len(bad) > TOP:
+        console.print(Text(f"and {len(bad) - TOP} more; the column `verdict` of the tables has all"))
     reasons = [c for v, c in zip(verdict, cause, strict=True) if not v and c]
     for reason in dict.fromkeys(reasons):
         n = reasons.count(reason)
-        console.print(Text(f"{n} exposure{'s' if n != 1 else ''}: {printable(reason)}"))
+        console.print(Text(f"{counted(n, 'exposure')}: {printable(reason)}"))
     console.print()
 
 
-def _print_overall(exposures: PlainTable, console: Console, top: int) -> None:
+def _print_overall(exposures: PlainTable, console: Console) -> None:
     """Print the head of the table: the exposures with the largest deviation of any kind."""
     deviations = np.stack([_filled(exposures[f"{kind}_deviation"]) for kind in KINDS], axis=1)
     known = np.flatnonzero(np.isfinite(deviations).any(axis=1))
@@ -101,10 +108,10 @@ def _print_overall(exposures: PlainTable, console: Console, top: int) -> None:
         return
     largest_of_all = printed_values(np.where(np.isnan(deviations), -np.inf, deviations).max(axis=1))
     known = known[np.argsort(-largest_of_all[known], kind="stable")]
-    grid = _grid(f"all scores: the {min(top, known.size)} most anomalous of {known.size}", ("deviation", "z"))
+    grid = _grid(f"all scores: the {min(TOP, known.size)} most anomalous of {known.size}", ("deviation", "z"))
     grid.add_column("by score")
     grid.add_column(_standing(exposures))
-    for i in known[:top]:
+    for i in known[:TOP]:
         largest = int(np.nanargmax(deviations[i]))
         row = exposures[int(i)]
         kind = KINDS[largest].replace("_", " ")
@@ -151,14 +158,14 @@ def _by_deviation(deviation: Doubles, score: Doubles) -> Integers:
     return np.lexsort((-score, np.where(np.isnan(deviation), np.inf, -deviation)))
 
 
-def _print_top(exposures: PlainTable, kind: str, title: str, console: Console, top: int) -> None:
+def _print_top(exposures: PlainTable, kind: str, title: str, console: Console) -> None:
     deviation = _filled(exposures[f"{kind}_deviation"])
     z = _filled(exposures[f"{kind}_z"])
     known = np.flatnonzero(~np.isnan(z))
     if not known.size:
         console.print(Text(f"{title}: no scores\n"))
         return
-    order = known[_by_deviation(deviation[known], z[known])[:top]]
+    order = known[_by_deviation(deviation[known], z[known])[:TOP]]
     # A terminal of 80 columns has no room for all numbers; those left out are in the written table.
     wide = console.width >= 100
     numbers = tuple(name for name in _NUMBERS if wide or name in ("z", "p", "deviation", "angle", "alignment"))
@@ -175,7 +182,7 @@ def _print_top(exposures: PlainTable, kind: str, title: str, console: Console, t
     console.print()
 
 
-def _print_reconstructed(exposures: PlainTable, console: Console, top: int) -> None:
+def _print_reconstructed(exposures: PlainTable, console: Console) -> None:
     """Print the exposures whose stamps an autoencoder reconstructs worst."""
     title = "reconstruction of stamps"
     mse, deviation = _filled(exposures["autoencoder_mse"]), _filled(exposures["autoencoder_deviation"])
@@ -183,7 +190,7 @@ def _print_reconstructed(exposures: PlainTable, console: Console, top: int) -> N
     if not known.size:
         console.print(Text(f"{title}: no scores\n"))
         return
-    order = known[_by_deviation(deviation[known], mse[known])[:top]]
+    order = known[_by_deviation(deviation[known], mse[known])[:TOP]]
     grid = _grid(f"{title}: the {len(order)} most anomalous of {known.size}", (*_RECONSTRUCTED, "stamps"))
     grid.add_column(_standing(exposures))
     for i in order:

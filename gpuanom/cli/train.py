@@ -17,6 +17,7 @@ from gpuanom.cli.figures import figure_class, save, write_table
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
 from gpuanom.cli.signals import ended_by_signals
+from gpuanom.display import counted
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import MODEL, require_writable
 from gpuanom.records import Exposure, Failure, Measurement
@@ -218,7 +219,7 @@ def _tell_contradictions(said: list[labels.Label], screen: Screen) -> None:
         return
     n, agreed = len(contradictions), labels.consensus(said)
     screen.line(
-        f"analysts contradict each other on {n} {'label' if n == 1 else 'labels'}: the grade that more than half of"
+        f"analysts contradict each other on {counted(n, 'label')}: the grade that more than half of"
         " them give, or exceed, is trained with (normal where two say prominent and normal)"
     )
     for key, given in itertools.islice(contradictions.items(), 5):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from gpuanom.cluster.job import Answer, SizedFile
 from gpuanom.errors import printable
@@ -14,7 +13,7 @@ from gpuanom.records import Exposure, Failure, Measurement
 
 def on_workers(exposure: Exposure) -> Exposure:
     """The exposure with absolute paths, which mean the same in every process."""
-    if all(path.is_absolute() for path in _files(exposure)):
+    if all(path.is_absolute() for path in exposure.files_and_masks):
         return exposure
     masks = tuple(None if mask is None else mask.absolute() for mask in exposure.masks)
     return replace(exposure, files=tuple(file.absolute() for file in exposure.files), masks=masks)
@@ -23,17 +22,12 @@ def on_workers(exposure: Exposure) -> Exposure:
 def sized_files(exposure: Exposure) -> list[SizedFile]:
     """The exposure's files and masks, by absolute path and size in bytes, without files that are gone here, too."""
     found = []
-    for path in _files(exposure):
+    for path in exposure.files_and_masks:
         try:
             found.append((bytes(path.absolute()), path.stat().st_size))
         except OSError:
             continue
     return found
-
-
-def _files(exposure: Exposure) -> Iterator[Path]:
-    yield from exposure.files
-    yield from (mask for mask in exposure.masks if mask is not None)
 
 
 def as_given(result: Measurement | Failure, exposure: Exposure, settings: str, model: str) -> Measurement | Failure:
@@ -66,7 +60,7 @@ def as_given(result: Measurement | Failure, exposure: Exposure, settings: str, m
 
 def _names(exposure: Exposure) -> Callable[[str], str]:
     """A function that names files in a reason as the user did."""
-    paths = {printable(path_text(path.absolute())): printable(path_text(path)) for path in _files(exposure)}
+    paths = {printable(path_text(path.absolute())): printable(path_text(path)) for path in exposure.files_and_masks}
 
     def named(reason: str) -> str:
         for absolute, given in paths.items():

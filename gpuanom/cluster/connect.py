@@ -9,12 +9,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from distributed import Client, performance_report
 from distributed.comm import get_address_host_port
 from distributed.versions import VersionMismatchWarning, get_versions
 
+from gpuanom.cluster.worker import under_way_topic
+from gpuanom.display import counted
 from gpuanom.errors import ClusterError, printable
 
 CONNECTING = 15.0
@@ -131,12 +134,41 @@ class Connection:
         """The scheduler, the number of its workers and the address of its dashboard, in words."""
         threads = [int(worker["nthreads"]) for worker in self.workers().values()]
         n = len(threads)
-        workers = f"{n} worker{'' if n == 1 else 's'}, exposures at a time: {sum(threads)}" if n else "no worker yet"
+        workers = f"{counted(n, 'worker')}, exposures at a time: {sum(threads)}" if n else "no worker yet"
         link = ""
         with suppress(Exception):  # a missing link must not end a run
             if "dashboard" in self.call(self.client.scheduler.identity, n_workers=0)["services"]:
                 link = f", dashboard {self.client.dashboard_link}"
         return f"scheduler {self.address}, {workers}{link}"
+
+    def subscribe(self, run: str, events: SimpleQueue[tuple[Any, ...]]) -> None:
+        """Let the reports of the scheduler and the workers become events; threads of Dask receive the reports.
+
+        Parameters
+        ----------
+        run : str
+            Name of the run.
+        events : SimpleQueue
+            Gets ``("left", address, whether that was expected)`` when a worker has left, ``("memory", address)`` when a
+            worker is stopped for its use of memory, and ``("under way", name of a call, number of an exposure,
+            seconds)`` when a call of several exposures takes long: that exposure was begun so many seconds before.
+        """
+
+        def changed(event: tuple[float, Any]) -> None:
+            report = event[1]
+            if isinstance(report, dict) and report.get("action") == "remove-worker":
+                events.put(("left", report["worker"], bool(report.get("expected"))))
+
+        def stopped(event: tuple[float, Any]) -> None:
+            events.put(("memory", event[1]["worker"]))
+
+        def under_way(event: tuple[float, Any]) -> None:
+            report = event[1]
+            events.put(("under way", report["call"], int(report["under_way"]), float(report["seconds"])))
+
+        self.client.subscribe_topic("all", changed)
+        self.client.subscribe_topic("worker-restart-memory", stopped)
+        self.client.subscribe_topic(under_way_topic(run), under_way)
 
     def lost(self) -> ClusterError:
         """The error that ends a run whose scheduler has gone."""

@@ -31,12 +31,12 @@ from gpuanom.cluster.connect import Connection, quiet
 from gpuanom.cluster.fetch import Fetch
 from gpuanom.cluster.job import Answer, Broken, Call, Job, SizedFile, Unseen
 from gpuanom.cluster.local import LocalCluster
-from gpuanom.cluster.reports import subscribe
 from gpuanom.cluster.roster import LATE, Member, Roster
-from gpuanom.cluster.where import Where, cores, local_devices, require_dask
+from gpuanom.cluster.where import Where, local_devices, require_dask
 from gpuanom.errors import printable
 from gpuanom.measuring.threads import WORKERS
 from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.system import cores
 
 TRIES = 3
 """How often an exposure is tried before it has failed."""
@@ -151,7 +151,7 @@ class Cluster:
         """
         files = sized_files(exposures[0]) + ([] if self._job.model is None else [self._job.model.sized_file])
         roster = Roster(self._connection, self._job, files, self._events, self._say, self._debug)
-        subscribe(self._connection.client, self._run, self._events)
+        self._connection.subscribe(self._run, self._events)
         self._packed_job = dumps(self._job, protocol=5)
         self._new = deque(exposures)
         try:

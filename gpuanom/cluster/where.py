@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,8 +110,3 @@ def local_devices(workers: int, device: str) -> str:
         install = installing.install(f"cluster-{nvidia.extra()}")
         raise ClusterError(f"workers on GPUs need dask-cuda, which is not installed ({install})")
     return ",".join(numbers)
-
-
-def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0))

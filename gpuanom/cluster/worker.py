@@ -20,7 +20,7 @@ from gpuanom.errors import DeviceError, GpuanomError, printable
 from gpuanom.measuring.threads import Works
 from gpuanom.records import Exposure, Measurement
 from gpuanom.settings import Settings
-from gpuanom.store.prepared import prepared
+from gpuanom.store.prepared import prepared_rows
 from gpuanom.system import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, set_memory_options
 
 
@@ -243,7 +243,8 @@ def _measured(run: str, packed_job: bytes, exposure: Exposure, files: list[Sized
     finally:
         _runs.leave(running)
     if isinstance(result, Measurement):
-        result = replace(result, rows=prepared(result))  # here, since the client alone must keep up with all workers
+        # Here, since the client alone must keep up with all workers.
+        result = replace(result, rows=prepared_rows(result))
     return Answer(result, seconds, _debug_texts(running))
 
 

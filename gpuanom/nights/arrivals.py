@@ -14,13 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpuanom.errors import InputError
+from gpuanom.files import State, state_of
 from gpuanom.fits import Discovery, FileFailure
 from gpuanom.fits.complete import Lack, lacking
 from gpuanom.fits.inputs import NothingThereError, expand
 from gpuanom.naming import exists
-
-State = tuple[int, int, int, int]
-"""Inode and size of a file, and the times of its last changes in nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,6 @@ class Pace:
     once: bool = False
     until: float = float("inf")
     stop: threading.Event = field(default_factory=threading.Event)
-
-
-def state_of(path: Path) -> State | None:
-    """Return the state of a file, which differs when the file has changed; None where the file is gone."""
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 @dataclass
@@ -187,10 +176,6 @@ class Arrivals:
     def states(self, paths: Iterable[Path]) -> tuple[State | None, ...]:
         """Return the states of files at the last look; for files that are not among the inputs, the present states."""
         return tuple(a.state if (a := self._files.get(path)) else state_of(path) for path in paths)
-
-    def states_now(self, paths: Iterable[Path]) -> tuple[State | None, ...]:
-        """Return the present states of files."""
-        return tuple(map(state_of, paths))
 
 
 def without_unfinished(found: Discovery, given_up: tuple[FileFailure, ...], arrivals: Arrivals) -> Discovery:

@@ -156,7 +156,7 @@ def taken_out(
     left = Left(store.copies(), store.failed_files())
     whole = replace(left)
     for name in wanted:
-        before, n_failed = {_key(c) for c in left.copies}, len(left.failed)
+        before, n_failed = {c.exposure.key for c in left.copies}, len(left.failed)
         try:
             about, touched = _forget(left, folder, name, camera)
         except OutputError:
@@ -164,7 +164,7 @@ def taken_out(
             about, _ = _forget(replace(whole), folder, name, camera)
             say(printable(f"{about}: nothing more {verb}, after the names before"))
             continue
-        gone = before - {_key(c) for c in left.copies}
+        gone = before - {c.exposure.key for c in left.copies}
         parts = [counted(len(gone), "exposure")]
         if n_failed > len(left.failed):
             parts.append(counted(n_failed - len(left.failed), "failed file"))
@@ -175,14 +175,10 @@ def taken_out(
     return left
 
 
-def _key(copy: Copy) -> tuple[str, str]:
-    return copy.exposure.camera, copy.exposure.exposure
-
-
 def _forget(left: Left, folder: Path, name: str | Path, camera: str | None) -> tuple[str, set[tuple[str, str]]]:
     """Take out what a name stands for; return what the name is taken for, and the exposures that it concerns."""
     text = str(name)
-    of_id = {_key(c) for c in left.copies if c.exposure.exposure == text and camera in (None, c.exposure.camera)}
+    of_id = {c.exposure.key for c in left.copies if c.exposure.exposure == text and camera in (None, c.exposure.camera)}
     of_id |= {
         (f.failure.camera, text)
         for f in left.failed
@@ -192,7 +188,7 @@ def _forget(left: Left, folder: Path, name: str | Path, camera: str | None) -> t
         cameras = ", ".join(sorted(c for c, _ in of_id))
         raise OutputError(f"{folder}: several cameras have an exposure {text} (choose one with --camera: {cameras})")
     if of_id:
-        left.copies = [c for c in left.copies if _key(c) not in of_id]
+        left.copies = [c for c in left.copies if c.exposure.key not in of_id]
         left.failed = [f for f in left.failed if (f.failure.camera, f.failure.exposure) not in of_id]
         return f"exposure {text}", of_id
     places = {str(absolute(text)), str(resolved(text))}
@@ -214,7 +210,7 @@ def _holds_store(folder: Path) -> bool:
 
 def _forget_memberships(left: Left, gone: set[Membership]) -> set[tuple[str, str]]:
     """Forget what comes from nights and from no other night."""
-    touched = {_key(c) for c in left.copies if gone & set(c.nights)}
+    touched = {c.exposure.key for c in left.copies if gone & set(c.nights)}
     rest = [replace(c, nights=tuple(m for m in c.nights if m not in gone)) for c in left.copies]
     left.copies = [c for c in rest if c.nights]
     left.failed = [f for f in left.failed if f.membership not in gone]
@@ -231,7 +227,7 @@ def _forget_held(left: Left, night: Path) -> set[tuple[str, str]]:
         e = copy.exposure
         return (e.camera, e.fingerprint, e.points_id) in held
 
-    touched = {_key(c) for c in left.copies if is_held(c)}
+    touched = {c.exposure.key for c in left.copies if is_held(c)}
     left.copies = [c for c in left.copies if not is_held(c)]
     n_before = len(left.failed)
     left.failed = [f for f in left.failed if f.failure.file not in failed]
@@ -250,7 +246,7 @@ def _forget_files(left: Left, folder: Path, places: set[str], text: str) -> set[
     gone |= {f.membership for f in left.failed if any(map(lies_there, f.membership.night))}
     touched = _forget_memberships(left, gone) if gone else set()
     of_files = {id(c) for c in left.copies if any(lies_there(str(f)) for f in c.exposure.files)}
-    touched |= {_key(c) for c in left.copies if id(c) in of_files}
+    touched |= {c.exposure.key for c in left.copies if id(c) in of_files}
     left.copies = [c for c in left.copies if id(c) not in of_files]
     n_before = len(left.failed)
     escaped = {path_text(place) for place in places}

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from gpuanom.display import counted
 from gpuanom.errors import printable
 from gpuanom.fits import Discovery
 from gpuanom.fits.explain import decisions, doubtful, untold_bands
@@ -32,11 +33,11 @@ def tell_of_files(found: Discovery, events: Events) -> None:
         if skipped.path.absolute() not in masks:
             events.skipped(skipped)
     if masks:
-        events.say("1 mask applied" if len(masks) == 1 else f"{len(masks)} masks applied")
+        events.say(f"{counted(len(masks), 'mask')} applied")
     suffixes = [file.suffix.lower() for exposure in found.exposures for file in exposure.files]
     for suffix, program in _UNPACKED.items():
         if n := suffixes.count(suffix):
-            files = f"1 {suffix[1:]} file is" if n == 1 else f"{n} {suffix[1:]} files are"
+            files = f"{counted(n, f'{suffix[1:]} file')} {'is' if n == 1 else 'are'}"
             events.say(f"{files} unpacked while being read, which takes long ({program} unpacks for good)")
     for line in decisions(found):
         _log.info("%s", line)
@@ -58,8 +59,10 @@ def tell_of_others(store: Store, named: set[ExposureKey], say: Callable[[str], N
         Takes a line.
     """
     if n := len(store.known().keys() - named):
-        exposures = "1 exposure" if n == 1 else f"{n} exposures"
-        say(f"{exposures} measured before, not among these files, ranked as well (gpuanom forget leaves exposures out)")
+        say(
+            f"{counted(n, 'exposure')} measured before, not among these files, ranked as well"
+            " (gpuanom forget leaves exposures out)"
+        )
 
 
 def _masks(found: Discovery) -> set[Path]:

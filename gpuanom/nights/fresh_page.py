@@ -16,9 +16,6 @@ from gpuanom.report.page import NAME, write_report
 from gpuanom.report.pictures import require_pillow
 from gpuanom.review.opened import open_night
 
-TOP = 60
-"""Exposures with pictures: a page that is read again and again should be small."""
-
 RELOAD = 20.0
 """Seconds after which the page in a browser reloads itself."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpuanom.display import counted
 from gpuanom.nights.events import Events
 from gpuanom.nights.merge import make_references
 from gpuanom.nights.score import score
@@ -76,7 +77,7 @@ def why_not(exposures: Sequence[Exposure], settings: Settings) -> dict[ExposureK
     sizes = Counter((e.camera, e.band) for e in exposures)
     least = settings.verdict_exposures
     return {
-        key: f"no verdict: {n} {'exposure' if n == 1 else 'exposures'} of {' '.join(key).strip()},"
+        key: f"no verdict: {counted(n, 'exposure')} of {' '.join(key).strip()},"
         f" and {least} tell what is normal ({REMEDY})"
         for key, n in sizes.items()
         if n < least
@@ -112,7 +113,6 @@ def changes(
     list of Change
         In the order of `exposures`; without the exposures that could not be measured before and after.
     """
-    files = {e: [f for f in (*e.files, *e.masks) if f is not None] for e in exposures}
     changed = [e for e in exposures if all(f in copies for f in e.files)]
     compared = list(exposures) if references is None else changed
     n_done, total = 0, len(compared) + len(changed)
@@ -126,7 +126,7 @@ def changes(
         night = score(paths, folder, settings=settings, device="cpu", reference=known, events=Events(done=one_more))
         return _judgements(night.tables)
 
-    originals = [f for e in compared for f in files[e]]
+    originals = [f for e in compared for f in e.files_and_masks]
     if references is None:
         with tempfile.TemporaryDirectory(prefix="gpuanom-") as folder:
             before = judged(originals, folder, None)
@@ -134,8 +134,8 @@ def changes(
             references = make_references(folder, keep_all=True)
     else:
         before = judged(originals, None, references)
-    after = judged([copies[f] for e in changed for f in files[e]], None, references)
-    keys = [(e.camera, e.exposure) for e in changed]
+    after = judged([copies[f] for e in changed for f in e.files_and_masks], None, references)
+    keys = [e.key for e in changed]
     return [Change(key[1], before[key], after[key]) for key in keys if key in before and key in after]
 
 

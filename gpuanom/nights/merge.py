@@ -24,7 +24,7 @@ from gpuanom.scoring.comparable import part
 from gpuanom.scoring.comparison import dataset_reference
 from gpuanom.scoring.reference import DatasetReference, References
 from gpuanom.scoring.saved import kept_references, merge
-from gpuanom.scoring.verdict_levels import BAD, CHECK
+from gpuanom.scoring.verdict_levels import ODD
 from gpuanom.settings import Settings, difference
 from gpuanom.store.recorded_settings import require_alike
 from gpuanom.store.store import NAME, Store
@@ -135,7 +135,7 @@ def _not_ok(night: Tables) -> set[ExposureKey]:
     """The exposures whose verdict is bad or check."""
     exposures = night.plain[0]
     rows = zip(exposures["camera"], exposures["exposure"], exposures["verdict"], strict=True)
-    return {(str(camera), str(exposure)) for camera, exposure, verdict in rows if str(verdict) in (BAD, CHECK)}
+    return {(str(camera), str(exposure)) for camera, exposure, verdict in rows if str(verdict) in ODD}
 
 
 def _labelled(folder: Path) -> set[ExposureKey]:

@@ -115,7 +115,7 @@ class NewExposures:
             if todo:
                 fill(store, todo, self._measurers(scorer), self.events)
             lacking, _ = store.lacking(model.fingerprint)
-            lacking = [e for e in lacking if named is None or (e.camera, e.exposure) in named]
+            lacking = [e for e in lacking if named is None or e.key in named]
             if not lacking:
                 return unread
             self.events.stamps(len(lacking))

@@ -56,8 +56,8 @@ def with_held_files(
     more = [
         Path(file)
         for e in found.exposures
-        if (e.camera, e.exposure) in known
-        for file in known[e.camera, e.exposure].files
+        if e.key in known
+        for file in known[e.key].files
         if _place(file) not in given and exists(Path(file))
     ]
     return discover([*paths, *more], settings, files) if more else found
@@ -128,7 +128,7 @@ def to_measure(
     # Without inputs a survey is only ranked again: what tells of each exposure whether its files changed is not read.
     known = {} if is_empty else store.known()
     _forget_regrouped(store, found, known, say)
-    given = {(e.camera, e.exposure) for e in found.exposures}
+    given = {e.key for e in found.exposures}
     left = {key: value for key, value in known.items() if key not in given}
     differs = store.other_settings(None if is_empty else left)
     if differs:
@@ -140,9 +140,9 @@ def to_measure(
     todo, elsewhere = [], []
     again: dict[str, list[str]] = {}
     told = set() if told is None else told
-    ready = [e for e in found.exposures if (e.camera, e.exposure) not in waiting]
+    ready = [e for e in found.exposures if e.key not in waiting]
     for exposure in ready:
-        key = (exposure.camera, exposure.exposure)
+        key = exposure.key
         held = known.get(key)
         reason = "" if held is None else _stale(held, exposure, settings)
         if reason and key not in told:
@@ -191,7 +191,7 @@ def _is_elsewhere(held: Known, exposure: Exposure) -> bool:
 
 def _forget_regrouped(store: Store, found: Discovery, known: dict[ExposureKey, Known], say: Say) -> None:
     """Drop exposures whose files now fail or belong to other exposures: other `versions`, a new rule, a new header."""
-    owner: dict[str, ExposureKey | None] = {_place(f): (e.camera, e.exposure) for e in found.exposures for f in e.files}
+    owner: dict[str, ExposureKey | None] = {_place(f): e.key for e in found.exposures for f in e.files}
     owner.update({_place(s.path): None for s in found.skipped})
     owner.update({_place(f.path): None for f in found.failures})
     # Of a survey's files only those of these names are looked at; names with other letters may be written in two ways.
@@ -200,7 +200,7 @@ def _forget_regrouped(store: Store, found: Discovery, known: dict[ExposureKey, K
     gone = {
         key for key in near if any(place in owner and owner[place] != key for place in map(_place, known[key].files))
     }
-    gone -= {(e.camera, e.exposure) for e in found.exposures}
+    gone -= {e.key for e in found.exposures}
     for camera, exposure in sorted(gone):
         say(f"exposure {exposure} {camera}: dropped, its files fail now, are left out or belong to another exposure")
         del known[camera, exposure]

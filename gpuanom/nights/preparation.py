@@ -27,7 +27,7 @@ Existing = Literal["resume", "overwrite", "fail"]
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class RunArguments:
     """The arguments of a run over a night, checked, and what they name.
 
     Attributes
@@ -58,7 +58,7 @@ class Prepared:
     reference_name: str
 
 
-def prepare(
+def run_arguments(
     paths: object,
     output: object,
     *,
@@ -68,7 +68,7 @@ def prepare(
     formats: str | Sequence[str] | None,
     threads: int | None,
     say_device: Callable[[str], None],
-) -> Prepared:
+) -> RunArguments:
     """Check the arguments that `score` and `watch` share, choose the device and read the reference.
 
     Parameters
@@ -80,7 +80,7 @@ def prepare(
 
     Returns
     -------
-    Prepared
+    RunArguments
 
     Raises
     ------
@@ -107,7 +107,7 @@ def prepare(
     if references is not None and chosen.robust_rounds:
         raise SettingsError("robust_rounds shape the night's own reference: give either them or a saved reference")
     name = "the reference" if references is reference else str(reference)
-    return Prepared(with_streams_read(given), folder, chosen, names, n_threads, backends, references, name)
+    return RunArguments(with_streams_read(given), folder, chosen, names, n_threads, backends, references, name)
 
 
 def store_path(folder: Path | None, existing: Existing, paths: Sequence[str | Path]) -> Path | None:

@@ -23,7 +23,7 @@ from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
 from gpuanom.nights.found_files import tell_of_files, tell_of_others, why_nothing
 from gpuanom.nights.new_exposures import NewExposures
-from gpuanom.nights.preparation import Existing, prepare, store_path
+from gpuanom.nights.preparation import Existing, run_arguments, store_path
 from gpuanom.nights.progress import with_bar
 from gpuanom.nights.scored_before import as_before
 from gpuanom.records import Failure
@@ -134,7 +134,7 @@ def score(
         require_dask(where)
     device = device_name(device)
     has_bar = arguments.switch("progress", progress)
-    run = prepare(
+    run = run_arguments(
         paths,
         output,
         settings=settings,
@@ -180,7 +180,7 @@ def score(
         todo = plan.to_measure(store, found, effective, events.say)
         events.plan(len(todo), len(found.exposures) - len(todo))
         new = NewExposures(effective, run.backends, device, run.threads, where, models, events)
-        named = {(e.camera, e.exposure) for e in found.exposures} if run.paths else None
+        named = {e.key for e in found.exposures} if run.paths else None
         unread = new.measure(store, todo, named)
         if named is not None:
             tell_of_others(store, named, events.say)

@@ -18,7 +18,6 @@ from gpuanom.naming import absolute, exists, natural_key
 from gpuanom.records import Exposure, ExposureKey, Version
 from gpuanom.store.set_aside import Copy, Placed
 
-Say = Callable[[str], None]
 Copies = list[Copy]
 
 _MOST_LINES = 3
@@ -55,11 +54,10 @@ def settled(
     for key, group in sorted(groups.items(), key=lambda item: (item[0][0], natural_key(item[0][1]))):
         exposures = _exposures(key, group, taken)
         if len(exposures) > 1:
-            camera = f" of {key[0]}" if key[0] else ""
             how = "places" if all(c.exposure.file_named for c in group) else "starts"
             ids = ", ".join(exposures)
             renamed.append(
-                f"exposure {key[1]}{camera}: exposures with different {how} have this id, and are called {ids}"
+                f"exposure {key[1]}{_of(key[0])}: exposures with different {how} have this id, and are called {ids}"
             )
         for name, members in exposures.items():
             different = _different(members)

@@ -19,17 +19,18 @@ import numpy as np
 
 from gpuanom import arguments
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
+from gpuanom.files import State, state_of
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
 from gpuanom.fits.explain import decisions, doubtful, untold_bands
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import path_text
 from gpuanom.nights import plan
 from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts
-from gpuanom.nights.arrivals import Arrivals, Pace, State, without_unfinished
+from gpuanom.nights.arrivals import Arrivals, Pace, without_unfinished
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.fresh_page import page_of
-from gpuanom.nights.preparation import prepare, store_path
-from gpuanom.nights.watched_ranks import Ranked, Ranks
+from gpuanom.nights.preparation import run_arguments, store_path
+from gpuanom.nights.watched_ranks import Ranking, Ranks
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.scoring.reference import References
 from gpuanom.scoring.saved import require_reference
@@ -105,7 +106,7 @@ def watch(
         raise SettingsError(f"deviation is {arguments.shown(deviation)} but must be a number")
     if hook is not None and not isinstance(hook, str):
         raise SettingsError(f"hook is {arguments.shown(hook)} but must be a command with its arguments, as one text")
-    run = prepare(
+    run = run_arguments(
         paths,
         output,
         settings=settings,
@@ -125,21 +126,12 @@ def watch(
     patience = min(pace.patience, pace.settle) if pace.once else pace.patience
     arrivals = Arrivals(run.paths, pace.settle, patience, folder)
     with Alerts(folder, hook, events.say) as alerts, Works(run.settings, backends, run.threads, events.debug) as works:
-        ranked = Ranked(folder, backends[0], run.references, run.formats, alerts, float(deviation), least, page)
-        _Watch(path, run.settings, pace, events, arrivals, works, ranked).run()
+        ranking = Ranking(folder, backends[0], run.references, run.formats, alerts, float(deviation), least, page)
+        _Watch(path, run.settings, pace, events, arrivals, works, ranking).run()
 
 
 _PATIENCE = 60.0
 """Seconds that a watch which was told to stop waits for its store: somebody may have a survey open for some of them."""
-
-
-def _key(exposure: Exposure) -> ExposureKey:
-    return exposure.camera, exposure.exposure
-
-
-def _files(exposure: Exposure) -> list[Path]:
-    """The files of an exposure, and those of its masks."""
-    return [*exposure.files, *(mask for mask in exposure.masks if mask is not None)]
 
 
 class _Watch:
@@ -147,11 +139,11 @@ class _Watch:
 
     def __init__(
         self, path: Path, settings: Settings, pace: Pace, events: WatchEvents, arrivals: Arrivals, works: Works,
-        ranked: Ranked,
+        ranking: Ranking,
     ) -> None:  # fmt: skip
         self._path, self._settings, self._pace, self._events = path, settings, pace, events
-        self._arrivals, self._works, self._page = arrivals, works, ranked.page
-        self._ranks = Ranks(ranked, settings, events)
+        self._arrivals, self._works, self._page = arrivals, works, ranking.page
+        self._ranks = Ranks(ranking, settings, events)
         self._remembered = Remembered()
         self._files = KnownFiles()
         self._decided: set[Path] = set()
@@ -273,7 +265,7 @@ class _Watch:
             before = set(store.failures())
             found = plan.with_held_files(paths, found, store, settings, self._files)
             found = without_unfinished(found, given_up, arrivals)
-            waiting = {_key(e) for e in found.exposures if not self._is_ready(e)}
+            waiting = {e.key for e in found.exposures if not self._is_ready(e)}
             todo = plan.to_measure(
                 store, found, settings, self._events.say, waiting, self._have_moved, self._told_again
             )
@@ -310,8 +302,8 @@ class _Watch:
 
     def _is_ready(self, exposure: Exposure) -> bool:
         """Whether all files of an exposure are settled, and differ from those that failed before."""
-        files = _files(exposure)
-        key = _key(exposure)
+        files = exposure.files_and_masks
+        key = exposure.key
         is_due = key in self._due and self._due[key][0] <= time.monotonic()
         if key in self._tried and self._tried[key] == self._arrivals.states(files) and not is_due:
             return False
@@ -320,12 +312,12 @@ class _Watch:
     def _measure(self, todo: Sequence[Exposure]) -> bool:
         """Measure exposures and keep each; return whether all were kept: one whose files change meanwhile is not."""
         kept = True
-        states = {_key(e): self._arrivals.states(_files(e)) for e in todo}
+        states = {e.key: self._arrivals.states(e.files_and_masks) for e in todo}
         start = time.perf_counter()
         for n, (exposure, result, seconds) in enumerate(self._works.measured(todo), start=1):
             self._each = (time.perf_counter() - start) / n
-            key = _key(exposure)
-            if self._arrivals.states_now(_files(exposure)) != states[key]:
+            key = exposure.key
+            if tuple(map(state_of, exposure.files_and_masks)) != states[key]:
                 self._events.say(f"exposure {exposure.exposure}: its files change; measured later")
                 kept = False
                 continue

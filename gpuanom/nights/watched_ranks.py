@@ -42,7 +42,7 @@ _OF_CCDS = ("camera", "exposure", "status", "reason")
 
 
 @dataclass(frozen=True)
-class Ranked:
+class Ranking:
     """How the night is ranked, and which exposures give alerts."""
 
     folder: Path
@@ -85,7 +85,7 @@ class Ranks:
 
     Parameters
     ----------
-    ranked : Ranked
+    ranking : Ranking
     settings : Settings
     events : WatchEvents
 
@@ -101,8 +101,8 @@ class Ranks:
         Whether exposures were judged alone the last time.
     """
 
-    def __init__(self, ranked: Ranked, settings: Settings, events: WatchEvents) -> None:
-        self._ranked, self._settings, self._events = ranked, settings, events
+    def __init__(self, ranking: Ranking, settings: Settings, events: WatchEvents) -> None:
+        self._ranking, self._settings, self._events = ranking, settings, events
         self.new: dict[ExposureKey, str] = {}
         self.seconds = 0.0
         self.left_out: tuple[LeftOut, ...] = ()
@@ -122,14 +122,14 @@ class Ranks:
         opened : callable
         """
         with opened() as store:
-            self.is_survey = self._ranked.references is None and store.n_exposures() >= stored_null.SURVEY
+            self.is_survey = self._ranking.references is None and store.n_exposures() >= stored_null.SURVEY
             if self.is_survey:
                 self._judge(store)
         if not self.is_survey:
             rows = self._rank_all(opened)
             self._tell(rows, Counter((row["camera"], row["band"]) for row in rows if row["n_ccd_used"]), {})
             self.new.clear()
-        self._ranked.page.changed()
+        self._ranking.page.changed()
 
     def finish(self, opened: Opened, *, is_ended: bool) -> None:
         """Write the tables of a survey, unless the watch was told to end at once.
@@ -144,7 +144,7 @@ class Ranks:
             self._rank_all(opened)
         elif self.is_survey and self._has_judged:
             self._events.say(
-                f"the tables hold the survey as it was ranked before (gpuanom score -o {self._ranked.folder} ranks it"
+                f"the tables hold the survey as it was ranked before (gpuanom score -o {self._ranking.folder} ranks it"
                 " again, with the exposures of this watch)"
             )
 
@@ -152,8 +152,8 @@ class Ranks:
         """Rank all exposures again and write the tables; return the rows of the table of exposures."""
         start = time.perf_counter()
         with opened() as store:
-            result = tables.build(store, self._settings, self._ranked.backend, self._ranked.references)
-        writing.write(result.plain, self._ranked.folder, self._ranked.formats)
+            result = tables.build(store, self._settings, self._ranking.backend, self._ranking.references)
+        writing.write(result.plain, self._ranking.folder, self._ranking.formats)
         self.left_out = left_out(result)
         self.seconds = time.perf_counter() - start
         return list(plain_rows(result.plain[0]))
@@ -197,7 +197,7 @@ class Ranks:
             about = {"null": dataset.null.name} if dataset.null is not None else {}
         else:
             keys = [(key[0], name) for name in names]
-            found = judged_alone.judged_alone(store, keys, dataset.null, self._settings, self._ranked.backend)
+            found = judged_alone.judged_alone(store, keys, dataset.null, self._settings, self._ranking.backend)
             rows, about = found.exposures, {"null": dataset.null.name}
             self._say_null(key, dataset)
             self._count_unmeasured(found.ccds, names)
@@ -210,7 +210,7 @@ class Ranks:
         if is_large:
             made = " ".join(key).strip()
             self._events.say(f"{made}: the null is made anew from {len(dataset.held):,} exposures ({dataset.lack})")
-        result = tables.ranked_dataset(store, self._settings, self._ranked.backend, key, names)
+        result = tables.ranked_dataset(store, self._settings, self._ranking.backend, key, names)
         self._count_unmeasured(result.plain[1], names)
         rows = list(plain_rows(result.plain[0]))
         if not is_large:
@@ -229,22 +229,22 @@ class Ranks:
 
     def _tell(self, rows: Sequence[Row], sizes: Mapping[DatasetKey, int], about: Mapping[str, Any]) -> None:
         """Tell of the new ones among exposures, in the order in which they were measured, and give alerts."""
-        ranked = self._ranked
+        ranking = self._ranking
         notices = {key_of(row): self._notice(row, sizes[row["camera"], row["band"]], about) for row in rows}
         for key in [key for key in self.new if key in notices]:
             self._events.scored(notices[key])
             del self.new[key]
         for row in rows:
             key = key_of(row)
-            if notices[key]["early"] or key in ranked.alerts:
+            if notices[key]["early"] or key in ranking.alerts:
                 continue
-            if given := alert(row, notices[key], ranked.deviation):
-                ranked.alerts.give(given, row)
+            if given := alert(row, notices[key], ranking.deviation):
+                ranking.alerts.give(given, row)
                 self._events.alert(given)
 
     def _notice(self, row: Row, n: int, about: Mapping[str, Any]) -> dict[str, Any]:
         """The notice of an exposure; one that was judged alone has its verdict already."""
-        made = notice(row, n, self._ranked.least)
+        made = notice(row, n, self._ranking.least)
         if not about:
             return made
         verdict = {name: row[name] for name in ("verdict", "cause", "evidence") if row.get("verdict")}

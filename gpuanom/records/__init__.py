@@ -27,6 +27,7 @@ from gpuanom.records.kinds import (
     SOURCE,
     Array,
     Doubles,
+    Flags,
     FloatImage,
     Integers,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "ExposureKey",
     "ExposureStatistics",
     "Failure",
+    "Flags",
     "FloatImage",
     "Gradients",
     "Integers",

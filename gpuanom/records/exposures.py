@@ -120,6 +120,16 @@ class Exposure:
         return Exposure, tuple(getattr(self, f.name) for f in fields(self))
 
     @property
+    def key(self) -> ExposureKey:
+        """Camera and id, which together name the exposure."""
+        return self.camera, self.exposure
+
+    @property
+    def files_and_masks(self) -> list[Path]:
+        """The image files, then those of masks that are used."""
+        return [*self.files, *(mask for mask in self.masks if mask is not None)]
+
+    @property
     def points_id(self) -> str:
         """The id that decides the random points (METHOD.md 6): the one under which the exposure was first measured."""
         return self.measured_as or self.exposure

@@ -11,6 +11,7 @@ Array: TypeAlias = Any
 FloatImage: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
 
 KINDS: tuple[str, ...] = ("source", "isophote", "background", "flat_background")
 """The four histograms in the order of every array of histograms; also the prefixes of the tables' columns."""

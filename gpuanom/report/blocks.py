@@ -39,10 +39,6 @@ def block(file: TextIO, name: str, value: Any) -> None:
     file.write(f'<script type="application/json" id="{name}">{text}</script>\n')
 
 
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "xmlcharrefreplace").decode()
-
-
 def frame_of(frame: str, title: str, scripts: Sequence[str], *, served: bool = False) -> tuple[str, str]:
     """Return a page without its data: what stands before the blocks of data, and what follows them.
 
@@ -64,7 +60,7 @@ def frame_of(frame: str, title: str, scripts: Sequence[str], *, served: bool = F
     style, script = part("page.css"), "".join(part(name) for name in scripts)
     before, after = part(frame).split("{{data}}")
     fills = {
-        "{{title}}": _ascii(html.escape(printable(title), quote=True)),
+        "{{title}}": html.escape(printable(title), quote=True).encode("ascii", "xmlcharrefreplace").decode(),
         "{{policy}}": policy(style, script, served),
         "{{style}}": style,
     }

@@ -11,8 +11,7 @@ import re
 from typing import Any, NamedTuple
 
 from gpuanom.scoring.cause_words import STREAK
-from gpuanom.scoring.judged import WIDE_AND_FLAT
-from gpuanom.scoring.statistics_table import members
+from gpuanom.scoring.judged import EVERY, WIDE_AND_FLAT
 
 
 class Trigger(NamedTuple):
@@ -89,7 +88,7 @@ def without_numbers(words: str) -> str:
 
 def named_causes() -> set[str]:
     """Return every cause that a verdict can name, without numbers."""
-    texts = (text for judged in members() for text in (judged.above, judged.below) if text)
+    texts = (text for judged in EVERY for text in (judged.above, judged.below) if text)
     return {without_numbers(text) for text in texts} | {STREAK, WIDE_AND_FLAT}
 
 

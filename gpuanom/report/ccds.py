@@ -108,9 +108,9 @@ def scales(ccds: Mapping[ExposureKey, Rows], camera: str | None = None) -> dict[
     return found
 
 
-def short(value: Any, digits: int = 4) -> Any:
+def short(value: Any) -> Any:
     """Return a number with the digits that a page needs, and anything else as it is."""
-    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def verdicts(rows: Rows) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from gpuanom.naming import natural_key, path_text
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.ccds import outline_value, short
 from gpuanom.review.opened import ScoredNight, key_of, open_night
+from gpuanom.scoring.verdict_levels import VERDICTS
 from gpuanom.store.store import NAME as STORE_NAME
 from gpuanom.version import __version__
 
@@ -30,8 +31,6 @@ TRENDS = ("fwhm", "fwhm_arcsec", "ellipticity", "sky", "n_sources")
 
 OFTEN = 0.5
 """A CCD is often bad in a night where this share of its exposures or more show it bad."""
-
-VERDICTS = ("bad", "check", "ok", "")
 
 
 def scored_nights(paths: Sequence[Path]) -> list[Path]:
@@ -61,26 +60,8 @@ def scored_nights(paths: Sequence[Path]) -> list[Path]:
     return sorted(found, key=lambda folder: natural_key(path_text(folder)))
 
 
-def history(nights: Iterable[ScoredNight]) -> dict[str, Any]:
-    """Gather the history of nights as values for JSON.
-
-    Parameters
-    ----------
-    nights : iterable of ScoredNight
-        One is in memory at a time.
-
-    Returns
-    -------
-    dict
-        ``nights``: name and time of each, in order of time; ``trends``: a row for each night, camera and band;
-        ``ccds``: by camera, the record of each CCD; ``exposures``: columns of all exposures in order of time;
-        ``left_out``: number of nights that could not be opened, 0 here.
-    """
-    return _together([_of_night(night) for night in nights], 0)
-
-
 def _together(gathered: list[dict[str, Any]], n_left_out: int) -> dict[str, Any]:
-    """The history, from what `_of_night` kept of each night."""
+    """The history as values for JSON, from what `_of_night` kept of each night; see `write_history`."""
     gathered.sort(key=lambda night: (night["time"] or "", natural_key(night["name"])))
     cameras = sorted({camera for night in gathered for camera in night["ccds"]})
     exposures = [(row, i) for i, night in enumerate(gathered) for row in night["exposures"]]
@@ -137,7 +118,7 @@ def _of_night(night: ScoredNight) -> dict[str, Any]:
 def _trend(camera: str, band: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The medians and verdicts of one night's exposures of a camera and band."""
     found: dict[str, Any] = {"camera": camera, "band": band, "n": len(rows)}
-    found["verdicts"] = [sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS]
+    found["verdicts"] = [sum(row["verdict"] == verdict for row in rows) for verdict in (*VERDICTS, "")]
     for name in TRENDS:
         known = [row[name] for row in rows if row[name] is not None and math.isfinite(row[name])]
         found[name] = short(float(statistics.median(known))) if known else None
@@ -186,7 +167,9 @@ def write_history(
     Returns
     -------
     dict
-        What `history` gathered.
+        The history, as the page holds it. ``nights``: name and time of each, in order of time; ``trends``: a row for
+        each night, camera and band; ``ccds``: by camera, the record of each CCD; ``exposures``: columns of all
+        exposures in order of time; ``left_out``: number of nights that could not be opened.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
@@ -29,6 +29,7 @@ from gpuanom.report.pictures import Pictures, pictures
 from gpuanom.report.proof import Residuals, proof
 from gpuanom.review import impact, labels
 from gpuanom.review.opened import ScoredNight, key_of
+from gpuanom.scoring.verdict_levels import ODD
 from gpuanom.version import __version__
 
 NAME = "report.html"
@@ -105,23 +106,6 @@ def write_report(
     OutputError
         When the page cannot be written.
     """
-    make_folder(output.parent)
-    with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
-        return _write(file, night, backend, top, threads, cache, leakage, reload, progress)
-
-
-def _write(
-    file: TextIO,
-    night: ScoredNight,
-    backend: Backend,
-    top: int,
-    threads: int,
-    cache: bool,
-    leakage: float,
-    reload: float | None,
-    progress: Callable[[int, int], None] | None,
-) -> list[str]:
-    after = begin(file, "page.html", title_of(night), SCRIPTS)
     last = latest(night)
     shown = [i for i, row in enumerate(night.exposures) if row["n_ccd"] and (i < top or (i == last and top))]
     of_ccds = night.ccds()
@@ -129,41 +113,39 @@ def _write(
     pictured: list[int] = []
     troubles: list[str] = []
     residuals = Residuals(night)
-    for done, i in enumerate(shown, start=1):
-        row = night.exposures[i]
-        key = key_of(row)
-        rows = of_ccds.get(key, [])
-        shown_pictures = pictures(
-            night.found[key],
-            [row["ccd"] for row in rows],
-            night.settings,
-            backend,
-            most_bytes=room,
-            trails=[row["ccd"] for row in rows if (row.get("streak") or 0.0) > 0.0],
-            threads=threads,
-            cache=night.folder / CACHE if cache else None,
-        )
-        detail = _detail(shown_pictures, rows, night)
-        opened_at = trigger(row) if _is_odd(row) else None
-        found = residuals.of(row, of_ccds) if opened_at is not None else {}
-        if opened_at is not None and opened_at.about == "background":
-            detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
-        detail["found"] = found_shapes(found, shown_pictures, row, rows)
-        block(file, f"d{i}", detail)
-        if shown_pictures.mosaic:
-            pictured.append(i)
-        if shown_pictures.missing:
-            troubles.append(f"exposure {key[1]}: {shown_pictures.missing[0]}")
-        if progress is not None:
-            progress(done, len(shown))
-    block(file, "night", _about(night, shown, pictured, of_ccds, leakage, reload))
-    file.write(after)
+    make_folder(output.parent)
+    with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
+        after = begin(file, "page.html", title_of(night), SCRIPTS)
+        for done, i in enumerate(shown, start=1):
+            row = night.exposures[i]
+            key = key_of(row)
+            rows = of_ccds.get(key, [])
+            shown_pictures = pictures(
+                night.found[key],
+                [row["ccd"] for row in rows],
+                night.settings,
+                backend,
+                most_bytes=room,
+                trails=[row["ccd"] for row in rows if (row.get("streak") or 0.0) > 0.0],
+                threads=threads,
+                cache=night.folder / CACHE if cache else None,
+            )
+            detail = _detail(shown_pictures, rows, night)
+            opened_at = trigger(row) if row.get("verdict") in ODD else None
+            found = residuals.of(row, of_ccds) if opened_at is not None else {}
+            if opened_at is not None and opened_at.about == "background":
+                detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
+            detail["found"] = found_shapes(found, shown_pictures, row, rows)
+            block(file, f"d{i}", detail)
+            if shown_pictures.mosaic:
+                pictured.append(i)
+            if shown_pictures.missing:
+                troubles.append(f"exposure {key[1]}: {shown_pictures.missing[0]}")
+            if progress is not None:
+                progress(done, len(shown))
+        block(file, "night", _about(night, shown, pictured, of_ccds, leakage, reload))
+        file.write(after)
     return troubles
-
-
-def _is_odd(row: dict[str, Any]) -> bool:
-    """Whether an exposure is shown with what made its verdict."""
-    return row.get("verdict") in ("bad", "check")
 
 
 def _detail(shown: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight) -> dict[str, Any]:
@@ -188,8 +170,7 @@ def _about(
     columns = {name: [ccds.short(row[name]) for row in night.exposures] for name in wanted}
     columns["sky"] = [_median([row["sky"] for row in of_ccds.get(key_of(e), [])]) for e in night.exposures]
     causes = [causes_in(row.get("cause") or "") for row in night.exposures]
-    known = [(row["camera"], row["exposure"]) for row in night.exposures]
-    kept, _ = labels.placed(labels.kept(night.folder), known)
+    kept, _ = labels.placed(labels.kept(night.folder), map(key_of, night.exposures))
     return {
         "version": __version__,
         "identity": night.identity(),

@@ -201,7 +201,7 @@ def _made(
     for seen in look(
         exposure, settings, backend, binning=binning, stamps=each, stars=True, trails=trails, threads=threads
     ):
-        if not isinstance(seen, Look) or seen.image is None or seen.sources is None:
+        if not isinstance(seen, Look) or seen.image is None:
             missing.append(getattr(seen, "reason", "nothing to see"))
             continue
         images.append((seen.name, seen.image))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpuanom.backends.pattern_layout import map_side
-from gpuanom.records import DatasetStatistics, Doubles, ExposureKey, FloatImage, Turn
+from gpuanom.records import DatasetStatistics, Doubles, ExposureKey, Flags, FloatImage, Turn
 from gpuanom.report.ccds import outline_value
 from gpuanom.report.pictures import Pictures, data_url, encoded_picture
 from gpuanom.review.mosaic import mosaic
@@ -187,7 +187,7 @@ def _worst(ccds: Sequence[Mapping[str, Any]], outline: str, known: Mapping[str, 
     return max(((value, name) for value, name in values if name in known), default=(0.0, ""))[1]
 
 
-def found_cells(cells: Doubles, outline: str) -> np.typing.NDArray[np.bool_]:
+def found_cells(cells: Doubles, outline: str) -> Flags:
     """Return the cells of a CCD's map in which a glow or an edge was found.
 
     Parameters

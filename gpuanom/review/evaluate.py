@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def rates_table(rates: Mapping[str, Rates]) -> Table:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownAnomaly:
     """A known anomaly: an exposure, or all exposures of a field.
 
     Attributes
@@ -212,7 +213,7 @@ class Known:
     paper: str
 
 
-def read_known(name: str | Path) -> list[Known]:
+def read_known(name: str | Path) -> list[KnownAnomaly]:
     """Read a list of known anomalies.
 
     Parameters
@@ -223,7 +224,7 @@ def read_known(name: str | Path) -> list[Known]:
 
     Returns
     -------
-    list of Known
+    list of KnownAnomaly
 
     Raises
     ------
@@ -233,14 +234,8 @@ def read_known(name: str | Path) -> list[Known]:
     if str(name) in SHIPPED:
         text = resources.files("gpuanom.data").joinpath(f"{name}.csv").read_text(encoding="utf-8")
     else:
-        try:
-            text = Path(name).read_text(encoding="utf-8-sig")
-        except OSError as error:
-            shipped = ", ".join(SHIPPED)
-            advice = f"check the path and its permissions; shipped with gpuanom: {shipped}"
-            raise InputError(f"cannot be read: {error.strerror}", file=name, remedy=advice) from None
-        except UnicodeDecodeError:
-            raise InputError("not a CSV file in UTF-8", file=name, remedy="save it as CSV in UTF-8") from None
+        shipped = f"shipped with gpuanom: {', '.join(SHIPPED)}"
+        text = labels.csv_text(name, f"check the path and its permissions; {shipped}")
     numbered = [(i, t) for i, t in enumerate(text.splitlines(), 1) if t.strip() and not t.startswith("#")]
     lines = csv.DictReader((t for _, t in numbered), strict=True)
     if "exposure" not in (lines.fieldnames or ()):
@@ -252,7 +247,7 @@ def read_known(name: str | Path) -> list[Known]:
         raise InputError(f"line {numbered[lines.reader.line_num - 1][0]}: {error}", file=name) from None
 
 
-def _known(row: Mapping[str | None, Any], name: str | Path, line: int) -> Known:
+def _known(row: Mapping[str | None, Any], name: str | Path, line: int) -> KnownAnomaly:
     if any(row.get(None) or ()):
         remedy = 'quote a text with a comma: "a, b"'
         raise InputError(f"line {line}: more values than columns", file=name, remedy=remedy)
@@ -265,7 +260,7 @@ def _known(row: Mapping[str | None, Any], name: str | Path, line: int) -> Known:
     if values["kind"] not in ("", *labels.LABEL_KINDS):
         raise InputError(f"line {line}: kind '{values['kind']}' is none of {', '.join(labels.LABEL_KINDS)}", file=name)
     group = values["list"] or "known"
-    return Known(values["exposure"], values["field"], int(number), values["kind"], group, values["paper"])
+    return KnownAnomaly(values["exposure"], values["field"], int(number), values["kind"], group, values["paper"])
 
 
 @dataclass(frozen=True)
@@ -274,7 +269,7 @@ class Recalled:
 
     Attributes
     ----------
-    known : Known
+    known : KnownAnomaly
     key : ExposureKey or None
         The exposure; None where the night does not hold it.
     ranks : dict of str to (int, int)
@@ -283,7 +278,7 @@ class Recalled:
         The kinds of score by which the anomaly is found.
     """
 
-    known: Known
+    known: KnownAnomaly
     key: ExposureKey | None
     ranks: dict[str, tuple[int, int]]
     by: tuple[str, ...]
@@ -291,7 +286,7 @@ class Recalled:
 
 def recall(
     night: ScoredNight,
-    known: Iterable[Known],
+    known: Iterable[KnownAnomaly],
     *,
     score: str = "kl",
     fraction: float = FRACTION,
@@ -302,7 +297,7 @@ def recall(
     Parameters
     ----------
     night : ScoredNight
-    known : iterable of Known
+    known : iterable of KnownAnomaly
     score : str, optional
         One of `SCORES`.
     fraction : float, optional
@@ -352,7 +347,7 @@ def nearest(night: ScoredNight, exposure: str) -> str:
     -------
     str
     """
-    fitting = [key for key, _ in zip(_matching(night, Known(exposure, "", 1, "", "", "")), range(5), strict=False)]
+    fitting = list(islice(_matching(night, KnownAnomaly(exposure, "", 1, "", "", "")), 5))
     if fitting:
         cameras = {camera for camera, _ in fitting}
         names = (f"{name} of {camera}" if len(cameras) > 1 else name for camera, name in fitting)
@@ -366,7 +361,7 @@ def nearest(night: ScoredNight, exposure: str) -> str:
     )
 
 
-def _matching(night: ScoredNight, anomaly: Known) -> Iterable[ExposureKey]:
+def _matching(night: ScoredNight, anomaly: KnownAnomaly) -> Iterable[ExposureKey]:
     """The measured exposures that a line of a list stands for, in order of id."""
     wanted = anomaly.exposure
     if exact := [key for key in night.found if key[1] == wanted]:

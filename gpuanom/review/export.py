@@ -18,7 +18,7 @@ from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import excluded_visits, labels
 from gpuanom.review.opened import ScoredNight, is_background, key_of
-from gpuanom.scoring.verdict_levels import BAD, CHECK
+from gpuanom.scoring.verdict_levels import ODD
 from gpuanom.version import __version__
 
 FORMATS = ("exclude", "bad_expid", "excluded_visits", "list", "regions")
@@ -148,7 +148,7 @@ def _benjamini_hochberg(night: ScoredNight, kinds: Sequence[str], rate: float) -
 def _judged(night: ScoredNight, wanted: str) -> Chosen:
     """The exposures with these verdicts, and of the others the CCDs with them."""
     names = [name.strip() for name in wanted.split(",")]
-    if not set(names) <= {BAD, CHECK}:
+    if not set(names) <= set(ODD):
         raise SettingsError(f"'{wanted}' are no verdicts to choose by (bad, or bad,check)")
     if not any("verdict" in row for row in night.exposures):
         raise OutputError(
@@ -175,12 +175,12 @@ def _labelled(
     agreed = labels.consensus(said, how)
     chosen: Chosen = {}
     for row in night.exposures:
-        camera, exposure = key = key_of(row)
+        key = key_of(row)
         for kind in (k for k in labels.LABEL_KINDS if k in kinds):
-            grade = agreed.get((camera, exposure, kind))
+            grade = agreed.get((*key, kind))
             if grade is None or labels.GRADES.index(grade) < labels.GRADES.index(least):
                 continue
-            given = [a for a in said if (a.camera, a.exposure, a.kind) == (camera, exposure, kind)]
+            given = [a for a in said if a.subject == (*key, kind)]
             given = [a for a in given if labels.GRADES.index(a.label) >= labels.GRADES.index(least)]
             words = sorted({a.reason for a in given if a.reason})
             analysts = " ".join(sorted({a.analyst for a in given}))

@@ -16,6 +16,7 @@ from typing import Any
 
 from gpuanom.records import ExposureKey
 from gpuanom.review.opened import ScoredNight, key_of
+from gpuanom.scoring.verdict_levels import ODD
 
 LEAST_FOR_USUAL = 20
 """A CCD that fewer exposures of its dataset have measured has no usual ellipticity (METHOD.md 9.7)."""
@@ -129,7 +130,7 @@ def impacts(night: ScoredNight, leakage: float = LEAKAGE) -> dict[ExposureKey, I
         members.setdefault((row["camera"], row["band"]), []).append(row)
     found = {}
     for rows in members.values():
-        odd = [row for row in rows if row.get("verdict") in ("bad", "check")]
+        odd = [row for row in rows if row.get("verdict") in ODD]
         if not odd:
             continue
         usual = usual_ellipticity([of_ccds.get(key_of(row), []) for row in rows])
@@ -145,7 +146,7 @@ def _impact(
     left = left_over(ccds, usual)
     e1, e2, error = (None, None, None) if left is None else left
     shear = None if e1 is None or e2 is None else 0.5 * math.hypot(e1, e2)
-    counted = [(ccd["n_sources"] or 0, ccd.get("verdict") in ("bad", "check")) for ccd in ccds]
+    counted = [(ccd["n_sources"] or 0, ccd.get("verdict") in ODD) for ccd in ccds]
     total = sum(n for n, _ in counted)
     return Impact(
         e1,

@@ -71,6 +71,11 @@ class Label:
     time: str
     places: str = ""
 
+    @property
+    def subject(self) -> tuple[str, str, str]:
+        """What the label is about: camera, exposure and kind."""
+        return self.camera, self.exposure, self.kind
+
 
 _COMMENTS: tuple[tuple[str, str, str], ...] = (
     (r"stripe|wave|fringing|pickup|herringbone|jitter", "background", "stripes"),
@@ -108,7 +113,7 @@ def read(path: Path) -> list[Label]:
     InputError
         When the file cannot be read, or a line holds an unknown value; the message names the line.
     """
-    text = _text(path)
+    text = csv_text(path)
     if text.startswith(excluded_visits.MARK):
         visits = excluded_visits.from_text(text, path)
         return [label for exposure, comment in visits for label in _of_visit(exposure, comment, printable(path.stem))]
@@ -132,16 +137,27 @@ def how_to_name(columns: Sequence[str] | None) -> str | None:
 
 def is_visit_list(path: Path) -> bool:
     """Whether a file is a list of excluded visits, which may hold the visits of other nights too."""
-    return _text(path).startswith(excluded_visits.MARK)
+    return csv_text(path).startswith(excluded_visits.MARK)
 
 
-def _text(path: Path) -> str:
+def csv_text(path: Path | str, remedy: str = "check the path and its permissions") -> str:
+    """Return the text of a CSV file.
+
+    Parameters
+    ----------
+    path : Path or str
+    remedy : str, optional
+        What the message says where the file cannot be read.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read, or is not in UTF-8.
+    """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(
-            f"cannot be read: {error.strerror}", file=path, remedy="check the path and its permissions"
-        ) from None
+        raise InputError(f"cannot be read: {error.strerror}", file=path, remedy=remedy) from None
     except UnicodeDecodeError:
         raise InputError("not a CSV file in UTF-8", file=path, remedy="save it as CSV in UTF-8") from None
 
@@ -247,7 +263,7 @@ def contradictions(labels: Iterable[Label]) -> dict[tuple[str, str, str], list[L
     """
     found: dict[tuple[str, str, str], list[Label]] = {}
     for label in labels:
-        found.setdefault((label.camera, label.exposure, label.kind), []).append(label)
+        found.setdefault(label.subject, []).append(label)
     return {key: said for key, said in found.items() if {GRADES[0], GRADES[-1]} <= {a.label for a in said}}
 
 
@@ -256,9 +272,9 @@ def merged(labels: Iterable[Label]) -> list[Label]:
 
     Times are compared as moments, not as texts: `2026-01-02T03:00:00-05:00` is later than `2026-01-02T04:00:00Z`.
     """
-    latest: dict[tuple[str, str, str, str], Label] = {}
+    latest: dict[tuple[tuple[str, str, str], str], Label] = {}
     for label in labels:
-        key = (label.camera, label.exposure, label.kind, label.analyst)
+        key = (label.subject, label.analyst)
         if key not in latest or moment(latest[key].time) <= moment(label.time):
             latest[key] = label
     return sorted(latest.values(), key=lambda a: (natural_key(a.exposure), a.camera, a.kind, a.analyst))
@@ -319,7 +335,7 @@ def consensus(labels: Iterable[Label], how: Consensus = "majority") -> dict[tupl
     """
     votes: dict[tuple[str, str, str], list[int]] = {}
     for label in labels:
-        votes.setdefault((label.camera, label.exposure, label.kind), []).append(GRADES.index(label.label))
+        votes.setdefault(label.subject, []).append(GRADES.index(label.label))
     return {key: GRADES[_grade(cast, how)] for key, cast in votes.items()}
 
 
@@ -355,7 +371,7 @@ def agreement(labels: Iterable[Label]) -> list[Agreement]:
     """Compare each pair of analysts with labels in common, in order of their names."""
     grades: dict[str, dict[tuple[str, str, str], str]] = {}
     for label in labels:
-        grades.setdefault(label.analyst, {})[label.camera, label.exposure, label.kind] = label.label
+        grades.setdefault(label.analyst, {})[label.subject] = label.label
     found = []
     for first, second in combinations(sorted(grades), 2):
         common = sorted(grades[first].keys() & grades[second].keys())

@@ -46,11 +46,11 @@ class Histogram:
     counts: Integers
     mean: Doubles | None
 
-    def noise(self, widths: float = 2.0) -> Doubles:
-        """Return `widths` standard deviations of counting noise in each bin, for as many orientations, (N,)."""
+    def noise(self) -> Doubles:
+        """Return two standard deviations of counting noise in each bin, for as many orientations, (N,)."""
         n = max(int(self.counts.sum()), 1)
         mean = np.full(self.counts.size, 1.0 / self.counts.size) if self.mean is None else self.mean
-        return np.asarray(widths * np.sqrt(mean * (1.0 - mean) / n))
+        return np.asarray(2.0 * np.sqrt(mean * (1.0 - mean) / n))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +156,7 @@ class ScoredNight:
         """
         found: dict[ExposureKey, list[dict[str, Any]]] = {}
         for row in plain_rows(self.tables.plain[1]):
-            found.setdefault((row["camera"], row["exposure"]), []).append(row)
+            found.setdefault(key_of(row), []).append(row)
         return found
 
     def identity(self) -> str:

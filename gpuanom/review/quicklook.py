@@ -57,8 +57,6 @@ class SeenSources:
     ----------
     y, x : ndarray, (n,) int64
         Central pixels, 0-based, in the CCD's own axes.
-    snr : ndarray, (n,) float64
-        Central value above the background, divided by the CCD's noise.
     source_angle, isophote_angle : ndarray, (n,) float64
         Degrees in the CCD's own axes, in (-90, 90]; NaN where there is none.
     ellipticity : ndarray, (n,) float64
@@ -66,12 +64,11 @@ class SeenSources:
     stamps : ndarray, (m, size, size) float32
         Stamps divided by their central values, in focal-plane axes.
     stamp_snr : ndarray, (m,) float64
-        `snr` of the sources of the stamps.
+        Central values of these sources above the background, divided by the CCD's noise.
     """
 
     y: Integers
     x: Integers
-    snr: Doubles
     source_angle: Doubles
     isophote_angle: Doubles
     ellipticity: Doubles
@@ -92,7 +89,7 @@ class Look:
         The CCD without its pixels.
     image : ndarray, (rows, columns) float32, or None
         The image, smoothed by the method's mean filter and binned, in focal-plane axes; NaN where no pixel is finite.
-    sources : SeenSources or None
+    sources : SeenSources
     stars : Stars or None
         The star-like sources, in focal-plane axes.
     file : Path or None
@@ -108,7 +105,7 @@ class Look:
     shape: tuple[int, int]
     ccd: Ccd
     image: FloatImage | None
-    sources: SeenSources | None
+    sources: SeenSources
     stars: Stars | None = None
     file: Path | None = None
     origin: Origin | None = None
@@ -121,7 +118,6 @@ def look(
     backend: Backend,
     *,
     binning: int = BINNING,
-    sources: bool = True,
     stamps: int = 0,
     stars: bool = False,
     trails: Collection[str] = (),
@@ -138,14 +134,12 @@ def look(
         The CPU's, if there are several threads.
     binning : int, optional
         Side of the cells of the quick look, pixels; 0 for no image.
-    sources : bool, optional
-        Whether to find the sources.
     stamps : int, optional
         Number of each CCD's brightest unsaturated sources to cut out.
     stars : bool, optional
-        Whether to measure the shapes of the stars; needs the sources.
+        Whether to measure the shapes of the stars.
     trails : collection of str, optional
-        Names of CCDs on which to find the straight line that stands out most; needs the sources.
+        Names of CCDs on which to find the straight line that stands out most.
     threads : int, optional
         Number of CCDs that are read at a time.
 
@@ -166,7 +160,7 @@ def look(
             return CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: too small to look at")
         try:
             with_trail = ccd.name in trails
-            seen = _look(exposure.points_id, ccd, settings, backend, binning, sources, stamps, stars, with_trail)
+            seen = _look(exposure.points_id, ccd, settings, backend, binning, stamps, stars, with_trail)
             return replace(seen, file=file, origin=origin_of(item, mask=False))
         except Exception as error:  # a CCD that cannot be shown must not cost the others
             cause = f"{type(error).__name__}: {printable(str(error))}"
@@ -186,21 +180,19 @@ def _look(
     settings: Settings,
     backend: Backend,
     binning: int,
-    sources: bool,
     stamps: int,
     with_stars: bool,
     with_trail: bool,
 ) -> Look:
-    image, seen, stars, trail = None, None, None, None
+    image = None
     with np.errstate(invalid="ignore", over="ignore"):
         if binning:
             image = turned_image(quick_look(np.asarray(ccd.image), settings.smooth_size, binning), ccd.turn)
-        if sources:
-            with backend.working():
-                stack = backend.prepare([ccd], 1)
-                background = _background(exposure, ccd, stack, settings, backend)
-                seen, stars = _sources(ccd, stack, background, settings, backend, stamps, with_stars)
-                trail = _trail(stack, background, settings, backend) if with_trail else None
+        with backend.working():
+            stack = backend.prepare([ccd], 1)
+            background = _background(exposure, ccd, stack, settings, backend)
+            seen, stars = _sources(ccd, stack, background, settings, backend, stamps, with_stars)
+            trail = _trail(stack, background, settings, backend) if with_trail else None
     without_pixels = replace(ccd, image=np.empty((0, 0), dtype=np.float32), bad=None)
     shape = (int(ccd.image.shape[0]), int(ccd.image.shape[1]))
     return Look(ccd.name, shape, without_pixels, image, seen, stars, trail=trail)
@@ -317,7 +309,7 @@ def _sources(
     with np.errstate(invalid="ignore", divide="ignore"):
         size = moments[:, 0] + moments[:, 1]
         ellipticity = np.hypot(moments[:, 0] - moments[:, 1], 2.0 * moments[:, 2]) / size
-        snr = value / noise[0]
+        stamp_snr = value[bright] / noise[0]
     stars = None
     if with_stars:
         shapes = backend.shapes(stack, background, found, settings)
@@ -326,12 +318,11 @@ def _sources(
     seen = SeenSources(
         y=y,
         x=x,
-        snr=snr,
         source_angle=np.degrees(source),
         isophote_angle=np.degrees(isophote),
         ellipticity=ellipticity,
         stamps=_stamps(stack, background, found, bright, ccd.turn, settings, backend),
-        stamp_snr=snr[bright],
+        stamp_snr=stamp_snr,
     )
     return seen, stars
 

@@ -15,7 +15,7 @@ from gpuanom.records import ExposureKey
 from gpuanom.review.export import Chosen
 from gpuanom.review.opened import ScoredNight
 from gpuanom.review.quicklook import Look, look
-from gpuanom.tables.rows import position_angle
+from gpuanom.tables.rows import position_angles
 from gpuanom.version import __version__
 
 
@@ -79,15 +79,14 @@ def _region_lines(exposure: str, seen: Look, kind: str) -> Iterator[str]:
     yield "# pixels of the image without overscan"
     yield "image"
     found = seen.sources
-    if found is None:
-        return
     angles = found.source_angle if kind == "source" else found.isophote_angle
-    for y, x, angle, e in zip(found.y, found.x, angles, found.ellipticity, strict=True):
+    axes = np.full(4, np.nan) if seen.ccd.sky_axes is None else np.array(seen.ccd.sky_axes, dtype=np.float64)
+    on_sky = position_angles(angles, axes[None])
+    for y, x, angle, pa, e in zip(found.y, found.x, angles, on_sky, found.ellipticity, strict=True):
         if np.isnan(angle):
             yield f"circle({x + 1},{y + 1},6) # color=yellow"
             continue
         minor = 10.0 * np.sqrt((1.0 - e) / (1.0 + e)) if np.isfinite(e) else 5.0
-        pa = position_angle(float(angle), seen.ccd.sky_axes)
         tag = "" if np.isnan(pa) else f" tag={{pa={pa:.1f}}}"
         yield f"ellipse({x + 1},{y + 1},10,{max(minor, 1.0):.1f},{angle:.1f}) # color=cyan{tag}"
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers, Turn
+from gpuanom.records import Doubles, Flags, Integers, Turn
 from gpuanom.statistics.shapes import Stars
 
 CELL = 1024
-"""Side of a cell, pixels."""
+"""Side of a cell of a whisker map, pixels."""
 
 LEAST_STARS = 3
 """A cell with fewer stars has no values."""
@@ -70,13 +70,7 @@ def star_cells(stars: Stars, turn: Turn, upside_down: bool = False) -> StarCells
         ny, nx = nx, ny
     kept = _near_median(stars.e1) & _near_median(stars.e2)
     u, v = (1.0 - stars.x[kept], 1.0 - stars.y[kept]) if upside_down else (stars.x[kept], stars.y[kept])
-    columns, rows = max(1, round(nx / CELL)), max(1, round(ny / CELL))
-    if columns * rows == 1:
-        columns = rows = 2
-    while columns * rows > 1 and u.size < _A_CELL * columns * rows:
-        columns, rows = max(1, columns // 2), max(1, rows // 2)  # too few stars for so many cells
-    cell = (v * rows).astype(np.int64).clip(0, rows - 1) * columns
-    cell += (u * columns).astype(np.int64).clip(0, columns - 1)
+    columns, rows, cell = in_cells(u, v, nx, ny, _A_CELL)
     n = np.bincount(cell, minlength=rows * columns)
     enough = n >= LEAST_STARS
 
@@ -92,7 +86,35 @@ def star_cells(stars: Stars, turn: Turn, upside_down: bool = False) -> StarCells
     return StarCells(columns, rows, mean(stars.fwhm), e1, e2, n, float((off * off).sum()), freedom)
 
 
-def _near_median(values: Doubles) -> np.typing.NDArray[np.bool_]:
+def in_cells(u: Doubles, v: Doubles, nx: int, ny: int, a_cell: int) -> tuple[int, int, Integers]:
+    """Divide a CCD into cells.
+
+    Parameters
+    ----------
+    u, v : ndarray, (n,) float64
+        Places of sources on the CCD, from 0 to 1.
+    nx, ny : int
+        Pixels of the CCD along u and v.
+    a_cell : int
+        There are at most so many cells that each has this number of sources on average.
+
+    Returns
+    -------
+    columns, rows : int
+    cell : ndarray, (n,) int64
+        The cell of each source, counted row by row.
+    """
+    columns, rows = max(1, round(nx / CELL)), max(1, round(ny / CELL))
+    if columns * rows == 1:
+        columns = rows = 2
+    while columns * rows > 1 and u.size < a_cell * columns * rows:
+        columns, rows = max(1, columns // 2), max(1, rows // 2)
+    cell = (v * rows).astype(np.int64).clip(0, rows - 1) * columns
+    cell += (u * columns).astype(np.int64).clip(0, columns - 1)
+    return columns, rows, cell
+
+
+def _near_median(values: Doubles) -> Flags:
     off = np.abs(values - np.median(values)) if values.size else values
     limit = 3.0 * 1.4826 * float(np.median(off)) if values.size else 0.0
     return np.asarray(off <= limit if limit > 0.0 else np.isfinite(values))

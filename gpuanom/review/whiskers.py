@@ -8,9 +8,7 @@ import numpy as np
 
 from gpuanom.records import Turn
 from gpuanom.review.quicklook import Look
-
-CELL = 1024
-"""Side of a cell of a whisker map, pixels."""
+from gpuanom.review.star_cells import in_cells
 
 
 def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
@@ -19,7 +17,6 @@ def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
     Parameters
     ----------
     seen : Look
-        A look with sources.
     upside_down : bool, optional
         Whether the picture of the CCD is shown turned by half a turn (see `gpuanom.cameras.focalplane.Position`).
 
@@ -30,8 +27,6 @@ def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
         degrees, alignment, number of sources.
     """
     found = seen.sources
-    if found is None:
-        return []
     theta = np.radians(found.isophote_angle)
     u, v = found.x.astype(np.float64), found.y.astype(np.float64)
     ny, nx = seen.shape
@@ -42,14 +37,8 @@ def whisker_cells(seen: Look, upside_down: bool = False) -> list[list[float]]:
         theta, u, v, ny, nx = theta + np.pi / 2, 1.0 - v, u, nx, ny
     if upside_down:
         u, v = 1.0 - u, 1.0 - v
-    columns, rows = max(1, round(nx / CELL)), max(1, round(ny / CELL))
-    if columns * rows == 1:
-        columns = rows = 2
     known = np.isfinite(theta)
-    while columns * rows > 1 and np.count_nonzero(known) < 5 * columns * rows:
-        columns, rows = max(1, columns // 2), max(1, rows // 2)  # too few sources for so many cells
-    cell = (v[known] * rows).astype(np.int64).clip(0, rows - 1) * columns
-    cell += (u[known] * columns).astype(np.int64).clip(0, columns - 1)
+    columns, rows, cell = in_cells(u[known], v[known], nx, ny, 5)
     n = np.bincount(cell, minlength=rows * columns)
     cosine = np.bincount(cell, np.cos(2 * theta[known]), minlength=rows * columns)
     sine = np.bincount(cell, np.sin(2 * theta[known]), minlength=rows * columns)

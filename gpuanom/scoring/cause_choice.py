@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring.judged import WORST, Judged
 from gpuanom.statistics.spectrum import BANDS, OF_MAPS
 
@@ -43,8 +43,6 @@ _DIRECTED = ("source_vector", "isophote_vector", "ellipticity")
 """Statistics that have a direction; the images of a star that repeat lie along one, a donut's rim does not."""
 
 _STEPS = ("row_step", "column_step")
-
-Flags = np.typing.NDArray[np.bool_]
 
 
 def most_precise(evidence: Doubles, strongest: Integers, precise: Integers, least: float, *, sure: bool) -> Integers:

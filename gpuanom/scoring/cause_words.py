@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring import cause_choice
 from gpuanom.scoring.crossed_ccds import with_streak
 from gpuanom.scoring.judged import DEAD, FLAT, WIDE_AND_FLAT, WORST, Judged
 from gpuanom.scoring.null import Evidence
 from gpuanom.scoring.statistics_table import Measured
-from gpuanom.scoring.verdict_levels import LEVELS, OK, Flags, Levels
+from gpuanom.scoring.verdict_levels import LEVELS, OK, Levels
 
 STREAK = "streak"
 """The cause of an exposure or CCD that a satellite's trail crosses (METHOD.md 9.6). The cause is added to what else is

@@ -90,9 +90,10 @@ class Grid:
 def patterns(values: Sequence[Doubles], grid: Grid, least: int, follow: Sequence[bool] = ()) -> Doubles:
     """Return what is normal for each CCD: its median over the dataset (METHOD.md 9.7).
 
-    Where exposures are of a rich and a poor field, the median of a CCD may be of either, and CCDs that some exposures
-    lack then have another one than the others. So statistics that follow the exposure lose first the median
-    over its CCDs of what is left of them without their own medians.
+    The exposures may be of a rich and of a poor field. The median of a CCD is then that of either field, and of a CCD
+    that some exposures lack it may be that of the other field. So the typical level of each exposure is taken off a
+    statistic that follows the exposure, before the medians are taken: the median over the exposure's CCDs, each less
+    its own first median.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -104,7 +104,7 @@ def part(dataset: Dataset, members: Integers) -> Dataset:
     -------
     Dataset
     """
-    chosen, rows = _chosen(dataset, members)
+    rows = _ccds_of(dataset, members)
     return dataclasses.replace(
         dataset,
         exposures=tuple(dataset.exposures[i] for i in members),
@@ -112,13 +112,13 @@ def part(dataset: Dataset, members: Integers) -> Dataset:
         counts=dataset.counts[rows],
         cosine=dataset.cosine[rows],
         sine=dataset.sine[rows],
-        sizes=None if dataset.sizes is None else dataset.sizes[chosen],
+        sizes=None if dataset.sizes is None else dataset.sizes[members],
     )
 
 
-def _chosen(dataset: Dataset, members: Integers) -> tuple[Integers, Integers]:
-    """The exposures of a part, and the rows of their CCDs."""
-    return members, np.flatnonzero(np.isin(dataset.owner, members))
+def _ccds_of(dataset: Dataset, members: Integers) -> Integers:
+    """The CCDs of a part of the exposures."""
+    return np.flatnonzero(np.isin(dataset.owner, members))
 
 
 def joined(
@@ -139,7 +139,7 @@ def joined(
     tuple of Scores
         Scores of all exposures, for each kind.
     """
-    rows = [(*_chosen(dataset, members), scores) for members, scores in parts]
+    rows = [(members, _ccds_of(dataset, members), scores) for members, scores in parts]
     return tuple(_joined(whole, [(m, r, s[k]) for m, r, s in rows]) for k, whole in enumerate(none))
 
 
@@ -237,6 +237,17 @@ def like(dataset: Dataset, saved: tuple[int, int]) -> Split:
     return Split((alike,) if alike.size else (), other)
 
 
+def are_alike(areas: Any, other: int) -> Any:
+    """Whether areas count as one size with another one.
+
+    Parameters
+    ----------
+    areas : int or ndarray of int64
+    other : int
+    """
+    return (areas <= LIKE * other) & (other <= LIKE * areas)
+
+
 def unlike(dataset: Dataset, saved: tuple[int, int]) -> Integers:
     """Return the exposures whose CCDs differ in size from those behind a saved reference.
 
@@ -254,7 +265,7 @@ def unlike(dataset: Dataset, saved: tuple[int, int]) -> Integers:
     if dataset.sizes is None or not all(saved):
         return np.zeros(0, dtype=np.int64)
     area, wanted = dataset.sizes[:, 0] * dataset.sizes[:, 1], saved[0] * saved[1]
-    return np.flatnonzero((area > 0) & ((area > LIKE * wanted) | (wanted > LIKE * area)))
+    return np.flatnonzero((area > 0) & ~are_alike(area, wanted))
 
 
 def _text(size: Sequence[int] | Integers) -> str:

@@ -16,7 +16,7 @@ from gpuanom.records import KINDS, Dataset, Doubles, Integers
 from gpuanom.scoring import comparable
 from gpuanom.scoring.divergences import on_threads
 from gpuanom.scoring.reference import DatasetReference
-from gpuanom.scoring.robust_reference import KindReference, digests, from_dataset, from_saved, scored_exposures
+from gpuanom.scoring.robust_reference import KindReference, digests, from_dataset, from_kept, scored_exposures
 from gpuanom.settings import Settings
 from gpuanom.side_by_side import side_by_side
 
@@ -106,7 +106,7 @@ def compared_with(
 
             kinds = tuple(side_by_side(of_kind, range(len(KINDS)), many=on_threads(compared, backend)))
         else:
-            kinds = from_saved(compared, saved)
+            kinds = from_kept(compared, saved.kinds, saved.exposures, saved.left_out, digests(compared))
         groups.append(Group(members, compared, kinds))
     return Comparison(tuple(groups), n_exposures)
 

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS, Grid
 from gpuanom.scoring.judged import OF_EXPOSURES
-
-Flags = np.typing.NDArray[np.bool_]
 
 ALONG_A_TRAIL = 15.0
 """Repeated maxima along a trail lie along its angle within so many degrees: they are 10 to 20 pixels apart, and their
@@ -66,9 +64,10 @@ def _along_a_trail(angles: Doubles, ccds: Mapping[str, Doubles], crossed: Flags,
 def without_crossed(values: Doubles, crossed: Flags, grid: Grid, *, always: bool) -> Doubles:
     """Return the values of CCDs that no trail crosses, (n_ccd,) float64.
 
-    Where too few are left of an exposure to be compared with each other, none is: by themselves they differ much more
-    from one exposure to the next than CCDs of one exposure do. So it is, if `always` is set, where an exposure had too
-    few from the beginning; else such exposures are compared with each other, as those of a camera of two CCDs are.
+    Where too few CCDs of an exposure are left to be compared with each other, none of them counts: values of several
+    exposures differ much more than those of the CCDs of one exposure. If `always` is set, this holds also for exposures
+    that had too few CCDs from the beginning; else such exposures are compared with each other, as with a camera of two
+    CCDs.
 
     Parameters
     ----------

@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.records import Doubles
+from gpuanom.records import Doubles, Flags
 from gpuanom.scoring import regression, tails
 from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS
 from gpuanom.scoring.judged import LISTS, OF_CCDS, Judged
 from gpuanom.scoring.lacking_ccds import usual_over_own
 from gpuanom.scoring.some_of_many import some_of_many
 from gpuanom.scoring.statistics_table import Measured, Prepared, transformed
+from gpuanom.settings import Settings
 from gpuanom.side_by_side import side_by_side
 
 CONDITIONS: tuple[str, ...] = ("n_sources", "sky", "fwhm")
@@ -25,32 +26,6 @@ CONDITIONS: tuple[str, ...] = ("n_sources", "sky", "fwhm")
 
 _LARGEST_CORRELATION = 0.95
 _OUTLYING, _ROUNDS = 5.0, 2
-
-Flags = np.typing.NDArray[np.bool_]
-
-
-class NullOptions(NamedTuple):
-    """The numbers behind a null.
-
-    Attributes
-    ----------
-    exposures_per_covariate : int
-        Statistics are regressed on at most one condition for each so many exposures.
-    clip : float
-        Conditions further than so many 1.4826 MAD from their median count as this far.
-    faint_sky : float
-        Where any sky of the dataset is below so many sigma, sigma stands for the sky.
-    few_sources : int
-        With fewer sources, statistics of sources and shapes say nothing of an exposure.
-    time_ratio : float
-        Exposures whose exposure times differ by more have each what is normal for their own time.
-    """
-
-    exposures_per_covariate: int = 15
-    clip: float = 5.0
-    faint_sky: float = 5.0
-    few_sources: int = 10
-    time_ratio: float = 1.5
 
 
 class Scatter(NamedTuple):
@@ -67,30 +42,25 @@ class Scatter(NamedTuple):
 
 
 def choose_conditions(
-    prepared: Prepared, sky: str, options: NullOptions
+    prepared: Prepared, sky: str, settings: Settings
 ) -> tuple[tuple[str, ...], regression.Covariates]:
     """Choose the conditions that vary, as many as the number of exposures bears."""
     wanted = [sky if name == "sky" else name for name in CONDITIONS]
     wanted = [name for name in wanted if name in prepared.exposures]
     n_exposures = prepared.grid.shape[0]
     centre, spread = regression.scatter(condition_values(prepared, wanted))
-    vary = [i for i in range(len(wanted)) if spread[i] > 0.0][: n_exposures // options.exposures_per_covariate]
+    vary = [i for i in range(len(wanted)) if spread[i] > 0.0][: n_exposures // settings.covariate_exposures]
     chosen = tuple(wanted[i] for i in vary)
-    return chosen, regression.Covariates(centre[vary], spread[vary], options.clip)
+    return chosen, regression.Covariates(centre[vary], spread[vary], settings.covariate_clip)
 
 
-def sky_or_sigma(prepared: Prepared, options: NullOptions) -> str:
+def sky_or_sigma(prepared: Prepared, settings: Settings) -> str:
     """The column that tells of the brightness of the sky."""
     sky, sigma = prepared.exposures.get("sky"), prepared.exposures.get("sigma")
     if sky is None or sigma is None:
         return "sky"
     with np.errstate(invalid="ignore"):
-        return "sigma" if (sky < options.faint_sky * sigma).any() else "sky"
-
-
-def condition_of(name: str, conditions: Sequence[str]) -> str:
-    """The condition of this name as it is used: sigma may stand for the sky."""
-    return "sigma" if name == "sky" and "sigma" in conditions else name
+        return "sigma" if (sky < settings.faint_sky * sigma).any() else "sky"
 
 
 def condition_values(prepared: Prepared, names: Sequence[str]) -> Doubles:
@@ -110,15 +80,16 @@ def is_measured(prepared: Prepared, judged: Judged) -> bool:
 
 
 def compared_values(
-    prepared: Prepared, chosen: Sequence[Judged], sky: str, options: NullOptions, usual_ccds: float
+    prepared: Prepared, chosen: Sequence[Judged], sky: str, few_sources: int, usual_ccds: float
 ) -> tuple[Doubles, Doubles]:
     """The numbers of statistics and their errors as they are compared, (n_parts, n_exposures) each.
 
     The number of sources is that of as many CCDs as usual: an exposure that lacks a CCD has as many on each of its own.
+    Statistics of sources and shapes say nothing of an exposure with fewer sources than `few_sources`.
     """
     n = prepared.grid.shape[0]
     none = np.full(n, np.nan)
-    few = prepared.exposures.get("n_sources", none) < options.few_sources
+    few = prepared.exposures.get("n_sources", none) < few_sources
     values, errors = [], []
     for j in chosen:
         for column, error_column in zip(j.columns, j.errors, strict=True):
@@ -145,7 +116,8 @@ def rows_of(chosen: Sequence[Judged]) -> list[slice]:
 def regressed_on(chosen: Sequence[Judged], conditions: Sequence[str]) -> Flags:
     """Tell which conditions each number is regressed on, (n_parts, k): not on the one that it measures itself."""
     parts = [j for j in chosen for _ in j.columns]
-    used = [[condition != condition_of(j.covariate, conditions) for condition in conditions] for j in parts]
+    used_as = {"sky": "sigma"} if "sigma" in conditions else {}  # where the sky is faint, sigma stands for it
+    used = [[condition != used_as.get(j.covariate, j.covariate) for condition in conditions] for j in parts]
     return np.array(used, dtype=bool).reshape(len(parts), len(conditions))
 
 

@@ -9,14 +9,12 @@ import numpy.typing as npt
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.digits import printed_values
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, Dataset, Doubles, Integers
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, Dataset, Doubles, Flags, Integers
 from gpuanom.records.measurements import is_large
 from gpuanom.scoring.reference import Reference
 
 EXPOSURES_AT_ONCE = 256
 """Exposures whose histograms are summed at a time: a few MB, so that a whole survey needs little memory."""
-
-Flags = npt.NDArray[np.bool_]
 
 
 def histograms_of(dataset: Dataset, kind: int) -> tuple[Integers, Integers, Integers]:
@@ -48,7 +46,7 @@ def histograms_of(dataset: Dataset, kind: int) -> tuple[Integers, Integers, Inte
 
 
 def divergences(
-    histograms: Integers, n: Integers, filled: Flags, contained: Flags, reference: Reference, backend: Backend
+    histograms: Integers, n: Integers, contained: Flags, reference: Reference, backend: Backend
 ) -> tuple[Doubles, Flags]:
     """Compute the KL divergence of each histogram from its reference (METHOD.md 5, eq. 1).
 
@@ -57,8 +55,6 @@ def divergences(
     histograms : ndarray, (m, N) int64
     n : ndarray, (m,) int64
         Counts of each histogram.
-    filled : ndarray, (m,) bool
-        Whether the histogram has any counts.
     contained : ndarray, (m,) bool
         Whether the reference was made with the histogram.
     reference : Reference
@@ -72,7 +68,7 @@ def divergences(
     spread : ndarray, (m,) bool
         Whether half a count was spread over the reference's bins, because a bin was empty.
     """
-    spread = ~contained & filled & reference.has_empty_bin
+    spread = ~contained & (n > 0) & reference.has_empty_bin
     if not spread.any():
         return _divergence(backend, histograms, reference.mean(contains=True)), spread
     kl = np.full(len(n), np.nan)
@@ -88,28 +84,6 @@ def ranks_of(score: Doubles) -> Integers:
     ranks = np.zeros(score.size, dtype=np.int64)
     ranks[order] = np.arange(1, order.size + 1)
     return ranks
-
-
-def mean_of_filled(values: Doubles, filled: Flags, owner: Integers, n_filled: Doubles) -> Doubles:
-    """Return the mean over each exposure's histograms that are not empty.
-
-    Parameters
-    ----------
-    values : ndarray, (m,) float64
-        One for each histogram.
-    filled : ndarray, (m,) bool
-        Whether the histogram has any counts.
-    owner : ndarray, (m,) int64
-        Index of the exposure that each histogram belongs to.
-    n_filled : ndarray, (n_exposures,) float64
-        Number of histograms of each exposure that are not empty.
-
-    Returns
-    -------
-    ndarray, (n_exposures,) float64
-        NaN where all histograms of the exposure are empty.
-    """
-    return mean_of(values[filled], owner[filled], n_filled)
 
 
 def mean_of(values: Doubles, owner: Integers, n: Doubles) -> Doubles:

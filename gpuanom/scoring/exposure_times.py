@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring import regression
 
 COLUMN = "exptime"
@@ -75,7 +75,7 @@ def find(columns: Mapping[str, Doubles], ratio: float) -> Times:
     """Put exposures into groups of about one exposure time.
 
     Sorted times that follow each other within the ratio belong together: times that were chosen by the conditions are
-    one group. A few exposures between two groups join the nearer one of these and do not make one group of them.
+    one group. A few exposures between two groups join the nearer group; they do not make one group of both.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def find(columns: Mapping[str, Doubles], ratio: float) -> Times:
     return Times(low[order], high[order], usual[order], counts[order], ratio)
 
 
-def _known(times: Doubles) -> np.typing.NDArray[np.bool_]:
+def _known(times: Doubles) -> Flags:
     return np.asarray(np.isfinite(times) & (np.nan_to_num(times) > 0.0))
 
 

@@ -5,7 +5,7 @@ A statistic whose column a night does not have is passed over: the verdict is ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gpuanom.statistics.spectrum import BANDS
 
@@ -258,3 +258,35 @@ OF_CCDS: tuple[Judged, ...] = (
 )  # fmt: skip
 """Statistics that every CCD has. The CCD that stands out most speaks for the exposure; so does the median of the CCDs,
 where the exposure has no such statistic as a whole."""
+
+
+def _of_the_worst_ccd(j: Judged) -> Judged:
+    name = j.name + WORST
+    return replace(j, name=name, columns=(name,), logarithm=False, two_sided=False)
+
+
+def _of_a_typical_ccd(j: Judged) -> Judged:
+    name = j.name + TYPICAL
+    return replace(
+        j,
+        name=name,
+        columns=(name,),
+        logarithm=False,
+        # Rings and ghosts lie on some CCDs alone.
+        above="uneven background" if j.name == "edge" else j.above.replace("[ on {ccd}]", ""),
+        # Less noise on one CCD is that of a part without light; on all of them it is that of fewer photons.
+        below="dark sky" if j.name == "sigma" else j.below.replace("[ on {ccd}]", ""),
+        of_ccds=False,
+        # What all CCDs have in common, such as larger steps under a bright sky, comes from elsewhere.
+        precise=0 if j.name == "edge" else min(j.precise, 1),
+    )
+
+
+_NAMES = {j.name for j in OF_EXPOSURES}
+
+EVERY: tuple[Judged, ...] = (
+    *OF_EXPOSURES,
+    *map(_of_the_worst_ccd, OF_CCDS),
+    *(_of_a_typical_ccd(j) for j in OF_CCDS if j.name not in _NAMES and not j.name.endswith("_off")),
+)
+"""All statistics that an exposure can have: its own, and those that are made of its CCDs."""

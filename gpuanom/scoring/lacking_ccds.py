@@ -6,10 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gpuanom.records import Doubles
+from gpuanom.records import Doubles, Flags
 from gpuanom.scoring.ccds_of_exposures import Grid
-
-Flags = np.typing.NDArray[np.bool_]
 
 OF_A_TYPICAL_CCD: tuple[str, ...] = ("sky", "sigma")
 """Statistics of exposures that are those of a typical CCD: the median over the CCDs."""
@@ -69,8 +67,9 @@ def compare_spectra(
 ) -> None:
     """Make the spectra of exposures comparable whose spectrum is that of fewer CCDs than usual, which is noisier.
 
-    What the largest of many powers has above their level by chance is as large as the root of the number of powers
-    that were added is small. Where trails leave out more than half of an exposure's CCDs, but not all, there is none.
+    The spectra of the CCDs are added. By chance, the largest of many powers exceeds their level by an amount that falls
+    with the root of the number of CCDs: it is scaled to the usual number. An exposure of whose CCDs trails leave out
+    more than half, but not all, has no spectrum to compare.
 
     Parameters
     ----------

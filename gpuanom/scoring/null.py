@@ -18,14 +18,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring import cause_choice, distances, exposure_times, regression, tails
-from gpuanom.scoring.distances import NullOptions, Scatter
+from gpuanom.scoring.distances import Scatter
 from gpuanom.scoring.exposure_times import Times
-from gpuanom.scoring.judged import LISTS, OF_CCDS, WORST, Judged
+from gpuanom.scoring.judged import EVERY, LISTS, OF_CCDS, WORST, Judged
 from gpuanom.scoring.kept_statistics import part
-from gpuanom.scoring.statistics_table import Measured, Prepared, members, prepare
+from gpuanom.scoring.statistics_table import Measured, Prepared, prepare
 from gpuanom.scoring.tails import Tails
+from gpuanom.settings import Settings
 from gpuanom.side_by_side import side_by_side
 
 _AT_ONCE = 65_536
@@ -83,8 +84,8 @@ class Evidence:
     worst_sign: Doubles
     ccd_statistic: Integers
     ccd_sign: Doubles
-    one_axis: cause_choice.Flags
-    dark: cause_choice.Flags
+    one_axis: Flags
+    dark: Flags
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,8 @@ class Null:
     ----------
     n_exposures : int
         Exposures that the null was made from, without those of rare exposure times.
-    options : NullOptions
+    few_sources : int
+        With fewer sources, statistics of sources and shapes say nothing of an exposure.
     statistics : tuple of str
         Names of the statistics; arrays of `parts` have a row for each number that a statistic consists of.
     sky : str
@@ -133,7 +135,7 @@ class Null:
     """
 
     n_exposures: int
-    options: NullOptions
+    few_sources: int
     statistics: tuple[str, ...]
     sky: str
     conditions: tuple[str, ...]
@@ -156,14 +158,15 @@ class Null:
     of_times: Doubles = dataclasses.field(default_factory=lambda: np.zeros((0, 1)))
 
 
-def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, Evidence]:
+def fit(measured: Measured, settings: Settings | None = None) -> tuple[Null, Evidence]:
     """Find out what is normal for a dataset, and how unlikely each of its exposures is.
 
     Parameters
     ----------
     measured : Measured
         Exposures that can be compared with each other.
-    options : NullOptions, optional
+    settings : Settings, optional
+        By default the default settings.
 
     Returns
     -------
@@ -172,23 +175,23 @@ def fit(measured: Measured, options: NullOptions | None = None) -> tuple[Null, E
     evidence : Evidence
         The same as `evidence` of the null and the dataset gives.
     """
-    options = options or NullOptions()
-    times = exposure_times.find(measured.exposures, options.time_ratio)
+    settings = settings or Settings()
+    times = exposure_times.find(measured.exposures, settings.exposure_time_ratio)
     alike = _groups(times, measured) >= 0
     if alike.all():
-        return _fit(measured, options, times)
-    null, _ = _fit(part(measured, np.flatnonzero(alike)), options, times)
+        return _fit(measured, settings, times)
+    null, _ = _fit(part(measured, np.flatnonzero(alike)), settings, times)
     return null, evidence(null, measured)
 
 
-def _fit(measured: Measured, options: NullOptions, times: Times) -> tuple[Null, Evidence]:
+def _fit(measured: Measured, settings: Settings, times: Times) -> tuple[Null, Evidence]:
     """See `fit`; every exposure is of one of the groups of exposure times."""
     usual_ccds = _usual(measured.exposures.get("n_ccd_used"))
     prepared = prepare(measured, usual_ccds=usual_ccds)
-    chosen = tuple(j for j in members() if distances.is_measured(prepared, j))
-    sky = distances.sky_or_sigma(prepared, options)
-    conditions, covariates = distances.choose_conditions(prepared, sky, options)
-    y, error = distances.compared_values(prepared, chosen, sky, options, usual_ccds)
+    chosen = tuple(j for j in EVERY if distances.is_measured(prepared, j))
+    sky = distances.sky_or_sigma(prepared, settings)
+    conditions, covariates = distances.choose_conditions(prepared, sky, settings)
+    y, error = distances.compared_values(prepared, chosen, sky, settings.few_sources, usual_ccds)
     group = _groups(times, measured)
     of_times = exposure_times.offsets(y, group, times)
     y = exposure_times.moved(y, group, of_times)
@@ -209,7 +212,7 @@ def _fit(measured: Measured, options: NullOptions, times: Times) -> tuple[Null, 
     nothing = np.full(1, np.nan)
     null = Null(
         n_exposures=times.n_alike(measured.n_exposures),
-        options=options,
+        few_sources=settings.few_sources,
         statistics=tuple(j.name for j in chosen),
         sky=sky,
         conditions=conditions,
@@ -273,7 +276,7 @@ def evidence(null: Null, measured: Measured) -> Evidence:
 def _of_statistics(null: Null, prepared: Prepared) -> tuple[Doubles, Doubles]:
     """The deviations and L of all statistics, (n_statistics, n_exposures) each."""
     chosen = _chosen(null)
-    y, error = distances.compared_values(prepared, chosen, null.sky, null.options, null.usual_ccds)
+    y, error = distances.compared_values(prepared, chosen, null.sky, null.few_sources, null.usual_ccds)
     y = exposure_times.moved(y, _groups(null.times, prepared), null.of_times)
     x = null.covariates.scaled(distances.condition_values(prepared, null.conditions))
     spread = regression.usual_spread(null.slopes, x)
@@ -290,7 +293,7 @@ def _groups(times: Times, found: Measured | Prepared) -> Integers:
 
 def _chosen(null: Null) -> tuple[Judged, ...]:
     """The statistics of a null."""
-    by_name = {j.name: j for j in members()}
+    by_name = {j.name: j for j in EVERY}
     return tuple(by_name[name] for name in null.statistics)
 
 
@@ -299,8 +302,8 @@ class _OfEachCcd(NamedTuple):
 
     largest: Doubles
     statistic: Integers
-    one_axis: cause_choice.Flags
-    dark: cause_choice.Flags
+    one_axis: Flags
+    dark: Flags
 
 
 def _of_each_ccd(null: Null, of_statistics: Sequence[Doubles], prepared: Prepared) -> _OfEachCcd:

@@ -13,7 +13,7 @@ import numpy as np
 
 from gpuanom.records import KINDS, Doubles
 from gpuanom.scoring.ccd_places import UsualCcds
-from gpuanom.scoring.distances import NullOptions, Scatter
+from gpuanom.scoring.distances import Scatter
 from gpuanom.scoring.exposure_times import Times
 from gpuanom.scoring.null import Null
 from gpuanom.scoring.reference import Reference
@@ -23,7 +23,7 @@ from gpuanom.scoring.static_pattern import StaticPattern
 from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.scoring.tails import Tails
 
-FORMAT = 6
+FORMAT = 7
 """Raised when a null is kept in another form, or judges in another way."""
 
 DAMAGED = (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
@@ -82,7 +82,7 @@ def _null_text(null: Null) -> dict[str, Any]:
     """What of a null is no array."""
     return {
         "n_exposures": null.n_exposures,
-        "options": list(null.options),
+        "few_sources": null.few_sources,
         "sky": null.sky,
         "clip": null.covariates.clip,
         "patterns": null.patterns,
@@ -190,7 +190,7 @@ def _null(values: Mapping[str, Any], arrays: Arrays) -> Null:
     rest |= {name: Tails(*arrays[name]) for name in _TAILS} | {name: arrays[name] for name in _OF_NULL}
     return Null(
         n_exposures=int(values["n_exposures"]),
-        options=NullOptions(*values["options"]),
+        few_sources=int(values["few_sources"]),
         sky=str(values["sky"]),
         covariates=Covariates(arrays["centre"], arrays["scatter"], float(values["clip"])),
         scatter=Scatter(arrays["above"], arrays["below"]),

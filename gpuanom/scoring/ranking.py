@@ -6,22 +6,18 @@ in the same way: an exposure's score is the mean KL of its histograms, and its X
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.digits import printed_values
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Flags, Integers
 from gpuanom.scoring import comparable, significance, simulated
 from gpuanom.scoring.comparison import Comparison, Group, compared_with
 from gpuanom.scoring.divergences import (
-    Flags,
     divergences,
     histograms_of,
     mean_of,
-    mean_of_filled,
     on_threads,
     ranks_of,
     sums_of,
@@ -123,94 +119,51 @@ def _scores_of(group: Group, settings: Settings, backend: Backend) -> tuple[Scor
 
 def no_scores(dataset: Dataset) -> tuple[Scores, ...]:
     """Return counts and directions alone, for each kind: the scores of a dataset without anything to compare with."""
-    result = []
-    for kind in range(len(KINDS)):
-        _, owner, n = histograms_of(dataset, kind)
-        result.append(_no_scores(dataset, kind, n, owner))
-    return tuple(result)
-
-
-def table_order(deviations: Doubles, ids: list[tuple[Any, ...]]) -> list[int]:
-    """Return the order of the tables: the largest deviation of each exposure downwards, then the id.
-
-    Parameters
-    ----------
-    deviations : ndarray, (n, n_kinds) float64
-        NaN where there is no deviation; exposures without any come last.
-    ids : list
-        What exposures of equal deviation are sorted by.
-
-    Returns
-    -------
-    list of int
-        Indices of the exposures.
-    """
-    largest = np.where(np.isnan(deviations), -np.inf, deviations).max(axis=1, initial=-np.inf)
-    # Two exposures of a dataset deviate equally from each other: the last bit must not decide which comes first.
-    compared = printed_values(largest).tolist()
-    return sorted(range(len(ids)), key=lambda i: (-compared[i], ids[i]))
+    return tuple(_no_scores(dataset, kind) for kind in range(len(KINDS)))
 
 
 def _score_kind(dataset: Dataset, kind: int, settings: Settings, backend: Backend, compared: KindReference) -> Scores:
-    histograms, owner, n = histograms_of(dataset, kind)
+    """The scores of one kind: the divergences, and everything that follows from them."""
+    unscored = _no_scores(dataset, kind)
     if not compared.comparable:
-        return _no_scores(dataset, kind, n, owner)
+        return unscored
+    histograms, owner, n = histograms_of(dataset, kind)
     reference, contained = compared.reference, compared.contained[owner]
-    kl, spread = divergences(histograms, n, n > 0, contained, reference, backend)
-    return _scores(dataset, kind, settings, reference, histograms, n, owner, contained, kl, spread)
-
-
-def _scores(
-    dataset: Dataset,
-    kind: int,
-    settings: Settings,
-    reference: Reference,
-    histograms: Integers,
-    n: Integers,
-    owner: Integers,
-    contained: Flags,
-    kl: Doubles,
-    spread: Flags,
-) -> Scores:
-    """Everything that follows from the divergences."""
+    kl, spread = divergences(histograms, n, contained, reference, backend)
     bins = histograms.shape[1]
     n_exposures = len(dataset.exposures)
     f = significance.noise_factor(n, reference.n_histograms, reference.inverse_counts, contained)
     # f is 0 for the only histogram of its reference, which cannot differ from it.
-    filled = (n > 0) & (f > 1e-9)
-    chosen, exposure = np.flatnonzero(filled), owner[filled]
+    chosen = np.flatnonzero((n > 0) & (f > 1e-9))
+    exposure = owner[chosen]
     n_filled = sums_of(np.ones(exposure.size), exposure, n_exposures)
     x = significance.statistic(n[chosen], kl[chosen], f[chosen])
     noise = significance.floor(n[chosen], f[chosen], bins)
     exposure_x = sums_of(x, exposure, n_exposures)
     degrees = n_filled * (bins - 1)
-    score = mean_of_filled(kl, filled, owner, n_filled)
+    score = mean_of(kl[chosen], exposure, n_filled)
     known = n_filled > 0
     z, p = np.full(n_exposures, np.nan), np.full(n_exposures, np.nan)
     z[known] = significance.z_score(exposure_x[known], degrees[known])
     p[known] = significance.p_value(exposure_x[known], degrees[known])
-    _simulate_sparse(p, exposure_x, n[chosen], exposure, contained[chosen], settings, reference, bins)
-    ccd_kl, ccd_z = np.zeros(0), np.zeros(0)
-    if kind in (BACKGROUND, FLAT_BACKGROUND):
-        ccd_kl, ccd_z = kl, np.full(len(n), np.nan)
-        ccd_z[chosen] = significance.z_score(x, bins - 1)
-    counted = sums_of(n, owner, n_exposures)
-    angle, alignment = _directions(dataset, kind, counted)
-    return Scores(
-        n=counted.astype(np.int64),
+    _simulate_sparse(p, exposure_x, n[chosen], exposure, contained[chosen], settings, reference)
+    scores = replace(
+        unscored,
         kl=score,
         floor=mean_of(noise, exposure, n_filled),
         z=z,
         p=p,
         rank=ranks_of(score),
         deviation=significance.deviation(score),
-        angle=angle,
-        alignment=alignment,
-        ccd_kl=ccd_kl,
-        ccd_z=ccd_z,
         spread=sums_of(spread, owner, n_exposures) > 0,
-        local=_local(dataset, kind, contained, reference),
     )
+    if kind in (BACKGROUND, FLAT_BACKGROUND):
+        ccd_z = np.full(len(n), np.nan)
+        ccd_z[chosen] = significance.z_score(x, bins - 1)
+        return replace(scores, ccd_kl=kl, ccd_z=ccd_z)
+    cosine, sine, of_ccds = dataset.cosine[:, kind], dataset.sine[:, kind], dataset.totals[:, kind]
+    local = significance.local_alignment(cosine, sine, of_ccds, dataset.owner, contained, reference)
+    return replace(scores, local=local)
 
 
 def _simulate_sparse(
@@ -221,10 +174,9 @@ def _simulate_sparse(
     contained: Flags,
     settings: Settings,
     reference: Reference,
-    bins: int,
 ) -> None:
     """Replace p by a simulated one for exposures with a histogram too sparse for chi-squared."""
-    sparse = n < settings.sparse_counts * bins
+    sparse = n < settings.sparse_counts * reference.shares.size
     chosen = np.unique(owner[sparse])
     exposures = []
     for i in chosen:
@@ -237,31 +189,16 @@ def _simulate_sparse(
     )
 
 
-def _directions(dataset: Dataset, kind: int, n: Doubles) -> tuple[Doubles, Doubles]:
-    """Preferred direction and alignment of each exposure, from all of its n orientations."""
-    n_exposures = len(dataset.exposures)
-    cosine = sums_of(dataset.cosine[:, kind], dataset.owner, n_exposures)
-    sine = sums_of(dataset.sine[:, kind], dataset.owner, n_exposures)
-    return significance.direction(cosine, sine, n)
-
-
-def _local(dataset: Dataset, kind: int, contained: Flags, reference: Reference) -> significance.LocalAlignment:
-    """Alignment within the CCDs of each exposure, (n_exposures,); NaN for background kinds."""
-    if kind in (BACKGROUND, FLAT_BACKGROUND):
-        none = np.full(len(dataset.exposures), np.nan)
-        return significance.LocalAlignment(none, none, none, none, none)
-    n = dataset.totals[:, kind]
-    cosine, sine = dataset.cosine[:, kind], dataset.sine[:, kind]
-    return significance.local_alignment(cosine, sine, n, dataset.owner, contained, reference)
-
-
-def _no_scores(dataset: Dataset, kind: int, n: Integers, owner: Integers) -> Scores:
+def _no_scores(dataset: Dataset, kind: int) -> Scores:
     """Counts and directions without a score, where there is nothing to compare with."""
     n_exposures = len(dataset.exposures)
     none = np.full(n_exposures, np.nan)
+    _, owner, n = histograms_of(dataset, kind)
     per_ccd = np.full(len(n), np.nan) if kind in (BACKGROUND, FLAT_BACKGROUND) else np.zeros(0)
     counted = sums_of(n, owner, n_exposures)
-    angle, alignment = _directions(dataset, kind, counted)
+    cosine = sums_of(dataset.cosine[:, kind], dataset.owner, n_exposures)
+    sine = sums_of(dataset.sine[:, kind], dataset.owner, n_exposures)
+    angle, alignment = significance.direction(cosine, sine, counted)
     return Scores(
         n=counted.astype(np.int64),
         kl=none,
@@ -275,5 +212,5 @@ def _no_scores(dataset: Dataset, kind: int, n: Integers, owner: Integers) -> Sco
         ccd_kl=per_ccd,
         ccd_z=per_ccd,
         spread=np.zeros(n_exposures, dtype=bool),
-        local=significance.LocalAlignment(none, none, none, none, none),
+        local=significance.LocalAlignment.none(n_exposures),
     )

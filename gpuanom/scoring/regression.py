@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.records import Doubles
+from gpuanom.records import Doubles, Flags
 from gpuanom.scoring.some_of_many import some_of_many
 from gpuanom.side_by_side import side_by_side
 
@@ -105,7 +105,7 @@ _WIDE = 512
 """Rows of so many values are not sorted for their median: to put the middle in its place takes a third of the time."""
 
 
-def fit(values: Doubles, covariates: Doubles, used: np.typing.NDArray[np.bool_]) -> Doubles:
+def fit(values: Doubles, covariates: Doubles, used: Flags) -> Doubles:
     """Fit each row by a constant and its covariates, robustly.
 
     Huber's weights find the fit that half of the exposures cannot pull far; Tukey's weights then leave out what is
@@ -142,7 +142,7 @@ _ROWS, _MANY = 50, 100_000
 """Rows that a thread fits together, and from how many numbers on threads are worth while."""
 
 
-def _fitted(y: Doubles, x: Doubles, used: np.typing.NDArray[np.bool_], *, robustly: bool) -> Doubles:
+def _fitted(y: Doubles, x: Doubles, used: Flags, *, robustly: bool) -> Doubles:
     """The coefficients of some rows, see `fit`; the medians alone where no row is regressed on anything."""
     known = np.isfinite(y)
     coefficients = np.zeros((len(y), len(x) + 1))
@@ -164,7 +164,7 @@ def _fitted(y: Doubles, x: Doubles, used: np.typing.NDArray[np.bool_], *, robust
     return coefficients
 
 
-def fit_spread(residual: Doubles, covariates: Doubles, used: np.typing.NDArray[np.bool_]) -> Doubles:
+def fit_spread(residual: Doubles, covariates: Doubles, used: Flags) -> Doubles:
     """Fit how the scatter of each row follows from its covariates: ln |residual| is regressed on them.
 
     Few stars give a CCD's size a larger error, and faint stars that nothing masks make a crowded sky rougher: the same
@@ -238,7 +238,7 @@ def predicted(coefficients: Doubles, covariates: Doubles) -> Doubles:
     return result
 
 
-def _least_squares(y: Doubles, x: Doubles, weight: Doubles, used: np.typing.NDArray[np.bool_]) -> Doubles:
+def _least_squares(y: Doubles, x: Doubles, weight: Doubles, used: Flags) -> Doubles:
     """The weighted least-squares coefficients of each row, (n_rows, k + 1); 0 where they are not determined."""
     columns = [np.ones(x.shape[1]), *x]
     m = len(columns)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.records import Dataset, Doubles
-from gpuanom.scoring.divergences import Flags, divergences, histograms_of, mean_of_filled, ranks_of, sums_of
-from gpuanom.scoring.reference import DatasetReference, Reference
+from gpuanom.records import Dataset, Doubles, Flags
+from gpuanom.scoring.divergences import divergences, histograms_of, mean_of, ranks_of, sums_of
+from gpuanom.scoring.reference import Reference
 from gpuanom.settings import Settings, decimal
 
 
@@ -74,34 +75,45 @@ def from_dataset(dataset: Dataset, kind: int, settings: Settings, backend: Backe
     if np.count_nonzero(scored) < 2:
         return KindReference(reference, members, comparable=False)
     for _ in range(settings.robust_rounds):
-        kl, _ = divergences(histograms, n, filled, members[owner], reference, backend)
-        members = _without_highest(mean_of_filled(kl, filled, owner, n_filled), scored, settings)
+        kl, _ = divergences(histograms, n, members[owner], reference, backend)
+        members = _without_highest(mean_of(kl[filled], owner[filled], n_filled), scored, settings)
         reference = Reference.of(histograms[members[owner]], n[members[owner]])
     return KindReference(reference, members, comparable=reference.n_histograms > 0)
 
 
-def from_saved(dataset: Dataset, saved: DatasetReference) -> tuple[KindReference, ...]:
-    """Give the saved reference of each kind, and which exposures of the dataset it was made from.
+def from_kept(
+    dataset: Dataset,
+    references: Sequence[Reference],
+    behind: Mapping[str, str],
+    left_out: Sequence[Collection[str]],
+    hashes: Mapping[str, str],
+) -> tuple[KindReference, ...]:
+    """Give the reference of each kind that was made before, and which exposures of the dataset it was made from.
 
     Parameters
     ----------
     dataset : Dataset
-        Exposures that can be compared with the reference.
-    saved : DatasetReference
-        Of the same camera and band.
+        Exposures that can be compared with the references.
+    references : sequence of 4 Reference
+        In the order of `KINDS`.
+    behind : mapping of str to str
+        The exposures that the references were made from, by id, and a hash of each.
+    left_out : sequence of 4 collections of str
+        Of each kind the ids of exposures behind the references that robust rounds left out.
+    hashes : mapping of str to str
+        The hash of each exposure of the dataset: an exposure that has changed counts as a new one.
 
     Returns
     -------
     tuple of 4 KindReference
         In the order of `KINDS`.
     """
-    hashes = digests(dataset)
-    held = np.array([saved.exposures.get(e) == hashes[e] for e in dataset.exposures], dtype=bool)
-    alone = len(saved.exposures) == 1 and bool(held.all())
+    held = np.array([behind.get(e) == hashes[e] for e in dataset.exposures], dtype=bool)
+    alone = len(behind) == 1 and bool(held.all())
     found = []
-    for kind, reference in enumerate(saved.kinds):
-        left_out = np.array([e in saved.left_out[kind] for e in dataset.exposures], dtype=bool)
-        contained = held & scored_exposures(dataset, kind) & ~left_out
+    for kind, reference in enumerate(references):
+        out = np.array([e in left_out[kind] for e in dataset.exposures], dtype=bool)
+        contained = held & scored_exposures(dataset, kind) & ~out
         found.append(KindReference(reference, contained, comparable=reference.n_histograms > 0 and not alone))
     return tuple(found)
 

@@ -9,7 +9,7 @@ from gpuanom import arguments
 from gpuanom.errors import ReferenceFileError
 from gpuanom.naming import FLAT
 from gpuanom.records import Dataset
-from gpuanom.scoring import flat
+from gpuanom.scoring import comparable, flat
 from gpuanom.scoring.kept_statistics import joined
 from gpuanom.scoring.reference import DatasetReference, References
 from gpuanom.settings import Settings
@@ -51,7 +51,7 @@ def merge(parts: Iterable[tuple[str, References]], say: Callable[[str], None] = 
                     f"({len(twice)} such; leave one of the inputs out)"
                 )
             size = merged[key].size
-            if all(size) and all(d.size) and not 0.8 <= size[0] * size[1] / (d.size[0] * d.size[1]) <= 1.25:
+            if all(size) and all(d.size) and not comparable.are_alike(size[0] * size[1], d.size[0] * d.size[1]):
                 raise ReferenceFileError(
                     f"{origin}: {d.camera} {d.band} has CCDs of {d.size[1]} x {d.size[0]} pixels, an earlier input of "
                     f"{size[1]} x {size[0]} (they are not compared with each other: make a reference of each)"

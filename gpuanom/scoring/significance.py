@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.digits import printed_values
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring.reference import Reference
+from gpuanom.scoring.regression import MAD
 
 
-def noise_factor(
-    n: Integers, n_histograms: int, inverse_counts: float, contained: np.typing.NDArray[np.bool_]
-) -> Doubles:
+def noise_factor(n: Integers, n_histograms: int, inverse_counts: float, contained: Flags) -> Doubles:
     """Return f, the factor by which the reference's own noise changes the expected KL (METHOD.md 5b).
 
     Parameters
@@ -149,7 +148,7 @@ class LocalAlignment(NamedTuple):
     deviation : ndarray
         Deviation from the dataset's exposures, see `deviation`.
     score : ndarray
-        What the deviation is that of: 1 on average where counting noise alone acts.
+        The statistic whose deviation this is; 1 on average where counting noise alone acts.
     """
 
     alignment: Doubles
@@ -158,13 +157,18 @@ class LocalAlignment(NamedTuple):
     deviation: Doubles
     score: Doubles
 
+    @classmethod
+    def none(cls, n_exposures: int) -> LocalAlignment:
+        """Return that of exposures without any."""
+        return cls(*(np.full(n_exposures, np.nan) for _ in cls._fields))
+
 
 def local_alignment(
     cosine: Doubles,
     sine: Doubles,
     n: Integers,
     owner: Integers,
-    contained: np.typing.NDArray[np.bool_],
+    contained: Flags,
     reference: Reference,
 ) -> LocalAlignment:
     """Measure the alignment within single CCDs, also of patterns that cancel over the focal plane (METHOD.md 5b).
@@ -196,7 +200,6 @@ def local_alignment(
     from scipy.special import gammaincc
 
     m = contained.size
-    none = np.full(m, np.nan)
     mean, inverse, square = _harmonics(reference)
     of_exposure = np.bincount(owner, n, minlength=m)
     filled = n > 0
@@ -204,7 +207,7 @@ def local_alignment(
     n_ccds = np.bincount(exposure, minlength=m).astype(np.float64)
     known = n_ccds > 0
     if inverse is None:
-        return LocalAlignment(none, none, none, none, none)
+        return LocalAlignment.none(m)
     off = np.stack((cosine[filled] - k * mean[0], sine[filled] - k * mean[1]))
     in_reference = 2.0 * contained[exposure] * k / (of_exposure[exposure] * reference.n_histograms)
     f = 1.0 - in_reference + k * reference.inverse_counts / reference.n_histograms**2
@@ -213,7 +216,7 @@ def local_alignment(
     total = np.bincount(exposure, x, minlength=m)
     variance = np.bincount(exposure, np.maximum(4.0 + (square - 8.0) / k, 1e-9), minlength=m)
     degrees = 2.0 * n_ccds
-    z, p, score, alignment = none.copy(), none.copy(), none.copy(), none.copy()
+    z, p, score, alignment = (np.full(m, np.nan) for _ in range(4))
     z[known] = (total - degrees)[known] / np.sqrt(variance[known])
     shape, scale = degrees[known] ** 2 / variance[known], variance[known] / degrees[known]
     p[known] = gammaincc(shape, total[known] / scale)
@@ -288,4 +291,4 @@ def _logarithm(score: Doubles) -> Doubles:
 
 def _spread(values: Doubles) -> float:
     """1.4826 times the median absolute deviation from the median."""
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return MAD * float(np.median(np.abs(values - np.median(values))))

@@ -253,29 +253,23 @@ def with_static_patterns(
     values = both[:, n_before:]
     values[...] = np.nan
     chosen = chosen_exposures(statistics, seed) if given is None else []
-    if given:
-        places = np.searchsorted(statistics.owner, np.arange(len(statistics.exposures) + 1))
-        for i, beyond in _beyond(statistics, given, sky, np.flatnonzero(statistics.measured).tolist(), places):
-            values[places[i] : places[i + 1]] = beyond
-    elif chosen:
+    if given or chosen:
         fingerprint = pattern_fingerprint(statistics, chosen, seed)
-        before = known(fingerprint)
-        made: dict[str, Singles] = {}
+        before = known(fingerprint) if chosen else {}
         new: list[int] = []
         places = np.searchsorted(statistics.owner, np.arange(len(statistics.exposures) + 1))
-        for i, name in enumerate(statistics.exposures):
+        for i in np.flatnonzero(statistics.measured).tolist():
             first, last = places[i : i + 2]
-            if not statistics.measured[i]:
-                continue
-            if name in before and before[name].shape == (last - first, len(NAMES)):
-                values[first:last] = before[name]
+            of_exposure = before.get(statistics.exposures[i])
+            if of_exposure is not None and of_exposure.shape == (last - first, len(NAMES)):
+                values[first:last] = of_exposure
             else:
                 new.append(i)
-        if new:
-            static = static_patterns(statistics, sky, chosen)
-            for i, beyond in _beyond(statistics, static, sky, new, places):
-                values[places[i] : places[i + 1]] = beyond
-                made[statistics.exposures[i]] = beyond
+        made: dict[str, Singles] = {}
+        static = (given or static_patterns(statistics, sky, chosen)) if new else {}
+        for i, beyond in _beyond(statistics, static, sky, new, places):
+            values[places[i] : places[i + 1]] = made[statistics.exposures[i]] = beyond
+        if chosen and new:
             keep(fingerprint, made)
     return replace(
         statistics,

@@ -18,14 +18,14 @@ from gpuanom.records.texts import Texts
 from gpuanom.scoring import vectors
 from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS, Grid, patterns
 from gpuanom.scoring.crossed_ccds import leave_out_trails, with_streak
-from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, TYPICAL, VECTOR_KINDS, WORST, Judged
+from gpuanom.scoring.judged import OF_CCDS, VECTOR_KINDS, Judged
 from gpuanom.scoring.lacking_ccds import OF_A_TYPICAL_CCD, compare_spectra, of_a_typical_ccd
 from gpuanom.scoring.static_pattern import LEAST_EXPOSURES
 from gpuanom.scoring.worst_ccds import compare_ccds, relative_errors
 from gpuanom.side_by_side import side_by_side
 
 WITH_ERRORS: tuple[str, ...] = ("fwhm", "kurtosis")
-"""Statistics of CCDs that have a column of errors, whose name ends so; a CCD with few stars has a large one."""
+"""Statistics of CCDs that have a column of errors, named after the statistic; it is large with few stars."""
 
 OF_STARS: tuple[str, ...] = ("fwhm", "kurtosis", "e1", "e2")
 """Statistics of CCDs that are means over the CCD's stars."""
@@ -96,33 +96,6 @@ class Prepared:
     ccds: dict[str, Doubles]
     worst: dict[str, Integers]
     patterns: dict[str, dict[str, float]]
-
-
-def members() -> tuple[Judged, ...]:
-    """Return all statistics that an exposure can have: its own, and those that are made of its CCDs."""
-    of_exposures = {judged.name for judged in OF_EXPOSURES}
-    worst = [
-        dataclasses.replace(j, name=j.name + WORST, columns=(j.name + WORST,), logarithm=False, two_sided=False)
-        for j in OF_CCDS
-    ]
-    typical = [
-        dataclasses.replace(
-            j,
-            name=j.name + TYPICAL,
-            columns=(j.name + TYPICAL,),
-            logarithm=False,
-            # Rings and ghosts lie on some CCDs alone.
-            above="uneven background" if j.name == "edge" else j.above.replace("[ on {ccd}]", ""),
-            # Less noise on one CCD is that of a part without light; on all of them it is that of fewer photons.
-            below="dark sky" if j.name == "sigma" else j.below.replace("[ on {ccd}]", ""),
-            of_ccds=False,
-            # What all CCDs have in common, such as larger steps under a bright sky, comes from elsewhere.
-            precise=0 if j.name == "edge" else min(j.precise, 1),
-        )
-        for j in OF_CCDS
-        if j.name not in of_exposures and not j.name.endswith("_off")
-    ]
-    return OF_EXPOSURES + tuple(worst) + tuple(typical)
 
 
 def transformed(values: Doubles, judged: Judged) -> Doubles:

@@ -16,15 +16,14 @@ import numpy as np
 from gpuanom.digits import printed_values
 from gpuanom.records import Dataset, Doubles, Integers
 from gpuanom.scoring import comparable, static_pattern
-from gpuanom.scoring.ccd_places import UsualCcds, located
+from gpuanom.scoring.ccd_places import UsualCcds
 from gpuanom.scoring.comparison import Comparison, Group
 from gpuanom.scoring.null import Null
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.reference import Reference
-from gpuanom.scoring.robust_reference import KindReference, scored_exposures
+from gpuanom.scoring.robust_reference import from_kept
 from gpuanom.scoring.significance import Usual, deviation
 from gpuanom.scoring.static_pattern import StaticPattern
-from gpuanom.scoring.statistics_table import Measured
 from gpuanom.settings import Settings
 from gpuanom.statistics.listed import NAMES
 from gpuanom.version import __version__
@@ -64,7 +63,7 @@ class StoredNull:
     ordered : tuple of 4 ndarray, (n,) float64
         The scores of the dataset to the printed digits, ascending.
     positions : mapping of str to (float, float)
-        Where each CCD lies in the focal plane (`Measured.x`).
+        Where each CCD of the dataset lies in the focal plane (`Measured.x`); an exposure may lack some.
     usual_ccds : UsualCcds
         The CCDs that most exposures have: the gradients of others may not be comparable.
     pattern : str
@@ -118,13 +117,8 @@ class StoredNull:
         groups = []
         for members in comparable.like(dataset, self.size).groups:
             part = dataset if members.size == len(dataset.exposures) else comparable.part(dataset, members)
-            held = np.array([self.members.get(e) == fingerprints[e] for e in part.exposures], dtype=bool)
-            kinds = []
-            for kind, reference in enumerate(self.references):
-                out = np.array([e in self.left_out[kind] for e in part.exposures], dtype=bool)
-                contained = held & scored_exposures(part, kind) & ~out
-                kinds.append(KindReference(reference, contained, comparable=reference.n_histograms > 0))
-            groups.append(Group(members, part, tuple(kinds)))
+            kinds = from_kept(part, self.references, self.members, self.left_out, fingerprints)
+            groups.append(Group(members, part, kinds))
         return Comparison(tuple(groups), len(dataset.exposures))
 
     def placed(self, scores: tuple[Scores, ...]) -> tuple[Scores, ...]:
@@ -148,15 +142,6 @@ class StoredNull:
             )
             for kind, s in enumerate(scores)
         )
-
-    def located(self, measured: Measured) -> Measured:
-        """Return what was measured with the positions that CCDs have in the dataset: an exposure may lack some CCDs.
-
-        Parameters
-        ----------
-        measured : Measured
-        """
-        return located(measured, self.positions)
 
 
 def _ranks(score: Doubles, ordered: Doubles) -> Integers:

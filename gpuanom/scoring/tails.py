@@ -11,11 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring.some_of_many import some_of_many
 from gpuanom.side_by_side import side_by_side
-
-Flags = np.typing.NDArray[np.bool_]
 
 MOST_FITTED = 65_536
 """Tails are fitted to at most so many values of a row, evenly spread: more do not move the quantiles."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from gpuanom.display import counted
 from gpuanom.records import Doubles
 from gpuanom.records.texts import Texts, none_but, texts_of
 from gpuanom.scoring import exposure_times
@@ -13,7 +14,7 @@ from gpuanom.scoring import null as nulls
 from gpuanom.scoring.cause_words import causes
 from gpuanom.scoring.null import Evidence, Null
 from gpuanom.scoring.statistics_table import Measured
-from gpuanom.scoring.verdict_levels import LEVELS, Thresholds, VerdictOptions, levels
+from gpuanom.scoring.verdict_levels import LEVELS, Thresholds, levels
 from gpuanom.settings import Settings
 
 
@@ -50,11 +51,11 @@ class Verdicts:
     ccd_verdict: Texts
     ccd_cause: Texts
     ccd_evidence: Doubles
-    note: list[str] = field(default_factory=list)
+    note: list[str]
 
 
 def judge(
-    measured: Measured, options: VerdictOptions | None = None, known: Null | None = None
+    measured: Measured, settings: Settings | None = None, known: Null | None = None
 ) -> tuple[Verdicts, Null | None]:
     """Judge exposures by what is normal for their dataset, or by a null that is known already.
 
@@ -62,8 +63,8 @@ def judge(
     ----------
     measured : Measured
         Exposures that can be compared with each other.
-    options : VerdictOptions, optional
-        By default those of the default settings.
+    settings : Settings, optional
+        By default the default settings.
     known : Null, optional
         A stored null; by default the exposures themselves tell what is normal, if there are enough of them.
 
@@ -73,32 +74,40 @@ def judge(
     null : Null or None
         What the exposures were judged by; None where there were too few.
     """
-    options = options or VerdictOptions.of(Settings())
+    settings = settings or Settings()
     n = measured.n_exposures
     if known is not None:
         found = nulls.evidence(known, measured)
     else:
-        alike = exposure_times.find(measured.exposures, options.null.time_ratio).n_alike(n)
-        if alike < options.least_exposures:
-            counted = "1 exposure" if alike == 1 else f"{alike} exposures"
+        alike = exposure_times.find(measured.exposures, settings.exposure_time_ratio).n_alike(n)
+        if alike < settings.verdict_exposures:
             kind = "of this kind" if alike == n else "of a frequent exposure time"
-            why = f"no verdict: {counted} {kind}, and {options.least_exposures} tell what is normal"
-            return _none(measured, why), None
-        known, found = nulls.fit(measured, options.null)
-    return _verdicts(measured, known, found, options), known
+            why = (
+                f"no verdict: {counted(alike, 'exposure')} {kind}, and {settings.verdict_exposures} tell what is normal"
+            )
+            return no_verdicts(n, measured.owner.size, why), None
+        known, found = nulls.fit(measured, settings)
+    return _verdicts(measured, known, found, settings), known
 
 
-def _none(measured: Measured, why: str) -> Verdicts:
-    """No verdict on any exposure."""
-    n, n_ccd = measured.n_exposures, measured.owner.size
-    empty = np.full(n, np.nan)
-    none = none_but({}, n_ccd)
-    return Verdicts([""] * n, [""] * n, empty, [""] * n, empty, [why] * n, none, none, np.full(n_ccd, np.nan))
+def no_verdicts(n: int, n_ccd: int, why: str = "") -> Verdicts:
+    """Return the verdicts on n exposures and their CCDs where there are none.
+
+    Parameters
+    ----------
+    n, n_ccd : int
+    why : str, optional
+        The reason that all exposures get.
+    """
+    none, no_text = np.full(n, np.nan), none_but({}, n_ccd)
+    return Verdicts(
+        [""] * n, [""] * n, none, [""] * n, none.copy(), [why] * n, no_text, no_text, np.full(n_ccd, np.nan), [""] * n
+    )
 
 
-def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictOptions) -> Verdicts:
-    limits = Thresholds.of(options, null.n_exposures)
-    level = levels(measured, null, found, options, limits)
+def _verdicts(measured: Measured, null: Null, found: Evidence, settings: Settings) -> Verdicts:
+    limits = Thresholds.of(settings, null.n_exposures)
+    level = levels(measured, null, found, settings, limits)
     cause = causes(measured, found, level, limits.check)
     names = ["" if row < 0 else found.statistics[row].name for row in cause.deciding.tolist()]
     n, n_ccd = measured.n_exposures, measured.owner.size

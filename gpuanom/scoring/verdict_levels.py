@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.digits import printed, printed_values
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring import exposure_times
 from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS
-from gpuanom.scoring.distances import NullOptions
 from gpuanom.scoring.judged import LISTS
 from gpuanom.scoring.null import Evidence, Null
 from gpuanom.scoring.statistics_table import Measured
@@ -23,66 +22,31 @@ BAD, CHECK, OK = "bad", "check", "ok"
 VERDICTS: tuple[str, ...] = (BAD, CHECK, OK)
 """The verdicts, the worst first; an exposure that cannot be judged has an empty one."""
 
+ODD: tuple[str, ...] = (BAD, CHECK)
+"""The verdicts on exposures that are not as they should be."""
+
 LEVELS: tuple[str, ...] = ("", *reversed(VERDICTS))
 """The verdicts from none to the worst: arrays hold a verdict's place in this list."""
 
 THRESHOLD_EXPOSURES: tuple[int, ...] = (20, 30, 50, 150, 1000)
 """Sizes of datasets for which thresholds are set; between them they follow ln n, beyond them they stay."""
 
-Flags = np.typing.NDArray[np.bool_]
-
-
-class VerdictOptions(NamedTuple):
-    """The numbers behind a verdict; the default settings are what `profiling/verdict_thresholds.py` finds.
-
-    Attributes
-    ----------
-    bad, check, bad_ccd : tuple of 5 floats
-        Lowest evidence of a bad exposure, of one to check, and of a bad CCD, for datasets of `THRESHOLD_EXPOSURES`.
-    least_exposures : int
-        Fewer exposures give no verdict.
-    least_ccds : float
-        An exposure with a smaller part of the CCDs that its dataset's exposures usually have gets no verdict.
-    null : NullOptions
-    """
-
-    bad: tuple[float, ...]
-    check: tuple[float, ...]
-    bad_ccd: tuple[float, ...]
-    least_exposures: int
-    least_ccds: float
-    null: NullOptions
-
-    @classmethod
-    def of(cls, settings: Settings) -> VerdictOptions:
-        """Return the numbers as the settings have them."""
-        return cls(
-            settings.bad_evidence,
-            settings.check_evidence,
-            settings.bad_ccd_evidence,
-            settings.verdict_exposures,
-            settings.verdict_ccds,
-            NullOptions(
-                settings.covariate_exposures,
-                settings.covariate_clip,
-                settings.faint_sky,
-                settings.few_sources,
-                settings.exposure_time_ratio,
-            ),
-        )
-
 
 class Thresholds(NamedTuple):
-    """The lowest evidence of a bad exposure, of one to check, and of a bad CCD, for one size of dataset."""
+    """The lowest evidence of a bad exposure, of one to check, and of a bad CCD, for one size of dataset.
+
+    `profiling/verdict_thresholds.py` finds those of the default settings.
+    """
 
     bad: float
     check: float
     bad_ccd: float
 
     @classmethod
-    def of(cls, options: VerdictOptions, n_exposures: int) -> Thresholds:
+    def of(cls, settings: Settings, n_exposures: int) -> Thresholds:
         """Return the thresholds for a null that was made from so many exposures, with the tables' digits."""
-        return cls(*(printed(threshold(v, n_exposures)) for v in (options.bad, options.check, options.bad_ccd)))
+        of_sizes = (settings.bad_evidence, settings.check_evidence, settings.bad_ccd_evidence)
+        return cls(*(printed(threshold(values, n_exposures)) for values in of_sizes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +103,7 @@ def threshold(values: Sequence[float], n_exposures: int) -> float:
     return float(np.interp(math.log(max(n_exposures, 1)), at, list(values)))
 
 
-def levels(measured: Measured, null: Null, found: Evidence, options: VerdictOptions, limits: Thresholds) -> Levels:
+def levels(measured: Measured, null: Null, found: Evidence, settings: Settings, limits: Thresholds) -> Levels:
     """Return the verdicts that follow from the evidence.
 
     Parameters
@@ -148,7 +112,7 @@ def levels(measured: Measured, null: Null, found: Evidence, options: VerdictOpti
     null : Null
         What the exposures are judged by.
     found : Evidence
-    options : VerdictOptions
+    settings : Settings
     limits : Thresholds
         For the size of the null's dataset.
 
@@ -158,7 +122,7 @@ def levels(measured: Measured, null: Null, found: Evidence, options: VerdictOpti
     """
     owner = measured.owner
     evidence, of_ccds = printed_values(found.of_exposures), printed_values(found.of_ccds)
-    reasons = _reasons(measured, null, evidence, options)
+    reasons = _reasons(measured, null, evidence, settings)
     unjudged = np.array([bool(reason) for reason in reasons], dtype=bool)
     strongest = np.where(unjudged, -1, _strongest(found))
     known = strongest >= 0
@@ -184,7 +148,7 @@ def levels(measured: Measured, null: Null, found: Evidence, options: VerdictOpti
     return Levels(of_exposures, level_of_ccds, evidence, of_ccds, strongest, alone, worst, bad_ccds, reasons)
 
 
-def _reasons(measured: Measured, null: Null, evidence: Doubles, options: VerdictOptions) -> list[str]:
+def _reasons(measured: Measured, null: Null, evidence: Doubles, settings: Settings) -> list[str]:
     """Why exposures have no verdict; empty where they have one."""
     n = measured.n_exposures
     used = measured.exposures.get("n_ccd_used", np.full(n, np.nan))
@@ -195,7 +159,7 @@ def _reasons(measured: Measured, null: Null, evidence: Doubles, options: Verdict
     for i in np.flatnonzero(null.times.group_of(seconds) < 0).tolist():
         reasons[i] = exposure_times.without_group(null.times, float(seconds[i]))
     if null.usual_ccds:
-        for i in np.flatnonzero(used < options.least_ccds * null.usual_ccds).tolist():
+        for i in np.flatnonzero(used < settings.verdict_ccds * null.usual_ccds).tolist():
             reasons[i] = f"no verdict: {used[i]:.0f} of usually {null.usual_ccds:.0f} CCDs could be measured"
     return reasons
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpuanom.records import Doubles, Integers
+from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring.ccds_of_exposures import LEAST_CCDS, Grid
-from gpuanom.scoring.crossed_ccds import Flags, without_crossed
+from gpuanom.scoring.crossed_ccds import without_crossed
 from gpuanom.scoring.judged import TYPICAL, WORST, Judged
 
 

@@ -19,7 +19,7 @@ from gpuanom.store.located import files_json, lists_of, locator, texts_of
 from gpuanom.store.schema import has_table
 
 if TYPE_CHECKING:
-    from gpuanom.store.prepared import Prepared
+    from gpuanom.store.prepared import PreparedRows
 
 
 def held_exposures(
@@ -34,7 +34,7 @@ def held_exposures(
     located : callable, optional
         Tells where a file is now; by default as `locator` does without moves that a user tells of.
     """
-    return {(e.camera, e.exposure): e for _, e in exposures_of(db, located or locator(db))}
+    return {e.key: e for _, e in exposures_of(db, located or locator(db))}
 
 
 def exposures_of(
@@ -172,13 +172,13 @@ MOST_REMARKS = 2
 """At most so many different remarks on CCDs are given: each amplifier's header may give rise to one."""
 
 
-def exposure_row(e: Exposure, rows: Prepared, settings: str, version: str) -> tuple[Any, ...]:
+def exposure_row(e: Exposure, rows: PreparedRows, settings: str, version: str) -> tuple[Any, ...]:
     """Return the columns of the table `exposures` (see `gpuanom.store.schema`).
 
     Parameters
     ----------
     e : Exposure
-    rows : Prepared
+    rows : PreparedRows
         What was measured of its CCDs.
     settings : str
         Fingerprint of the settings that the exposure was measured with.

@@ -32,7 +32,7 @@ class Outline(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedRows:
     """The values of an exposure that follow from its CCDs and its statistics (see `gpuanom.store.schema`).
 
     Attributes
@@ -62,7 +62,7 @@ class Prepared:
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process without the names of the attributes."""
         values = (self.remarks, self.size, self.histograms, self.sums, self.ccds, self.columns, self.statistics)
-        return Prepared, values
+        return PreparedRows, values
 
     @property
     def outline(self) -> list[Outline]:
@@ -70,7 +70,7 @@ class Prepared:
         return [Outline(row[0], row[1], row[2], row[_N_SOURCES]) for row in self.ccds]
 
 
-def prepared(measurement: Measurement) -> Prepared:
+def prepared_rows(measurement: Measurement) -> PreparedRows:
     """Make what the store keeps of the CCDs and statistics of an exposure.
 
     Parameters
@@ -79,7 +79,7 @@ def prepared(measurement: Measurement) -> Prepared:
     """
     ccds = measurement.ccds
     counts, cosine, sine = attributes(ccds, "counts", "cosine", "sine")
-    return Prepared(
+    return PreparedRows(
         remarks_on_ccds(ccds),
         typical_size(ccds),
         np.array(counts, dtype="<i4").tobytes(),

@@ -105,7 +105,7 @@ class Reconstructions:
         e = measurement.exposure
         held = self._db.execute(
             "SELECT name, status, n_sources FROM ccds WHERE camera = ? AND exposure = ? ORDER BY position",
-            (e.camera, e.exposure),
+            e.key,
         ).fetchall()
         read = [(c.name, c.status, c.n_sources) for c in measurement.ccds]
         if read == held:

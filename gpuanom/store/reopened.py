@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
+from gpuanom.files import State, state_of
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.settings import Settings
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.schema import believed
 from gpuanom.store.set_aside import FailedFile, Placed
 from gpuanom.store.store import Store
-
-State: TypeAlias = tuple[int, int, int, int]
-"""Inode and size of a file, and the times of its last changes in nanoseconds."""
 
 
 class Remembered:
@@ -46,15 +43,6 @@ class Remembered:
         self.state = self.known = None
         self.n_changes += 1
         return False
-
-
-def state_of(path: Path) -> State | None:
-    """Return what tells whether a file has changed; None where there is no such file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def unchanged(path: Path | None) -> Callable[[], bool]:
@@ -121,7 +109,7 @@ class ReopenedStore(Store):
 
     def place(self, exposures: Sequence[Exposure]) -> None:
         """Keep where the files of measured exposures are now."""
-        self._remembered.changed.update((e.camera, e.exposure) for e in exposures)
+        self._remembered.changed.update(e.key for e in exposures)
         super().place(exposures)
 
     def _forget(self, camera: str, exposure: str) -> None:

@@ -31,7 +31,7 @@ from gpuanom.store.exposure_rows import (
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator, place_files
 from gpuanom.store.nulls import KeptNulls, forget_nulls
-from gpuanom.store.prepared import prepared
+from gpuanom.store.prepared import prepared_rows
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
 from gpuanom.store.recorded_settings import (
     ScoringRecord,
@@ -172,10 +172,10 @@ class Store(KeptNulls):
 
     def add(self, measurement: Measurement) -> None:
         """Keep an exposure's measurements in place of earlier ones, in one transaction."""
-        e, rows = measurement.exposure, measurement.rows or prepared(measurement)
+        e, rows = measurement.exposure, measurement.rows or prepared_rows(measurement)
         with self._transaction() as db:
-            self._forget(e.camera, e.exposure)
-            db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", (e.camera, e.exposure))
+            self._forget(*e.key)
+            db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", e.key)
             db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", self._settings_row)
             row = exposure_row(e, rows, self._settings_row[0], __version__)
             db.execute(f"INSERT INTO exposures VALUES ({', '.join('?' * len(row))})", row)

@@ -244,10 +244,10 @@ def _ranked(
 
         (kinds, scores), statistics = steps_side_by_side(scored, statistics_read, many=many)
         with believed(store.path):
-            size = (0, 0) if saved is None else saved.size
+            size = None if references is None else (0, 0) if saved is None else saved.size
             exposures, ccds = rows.of_dataset(
-                store, dataset, scores, references is not None, saved is not None, size, statistics, settings.seed,
-                many=many,
+                store, dataset, scores, statistics, settings.seed, size=size, many=many,
+                no_reference=references is not None and saved is None,
             )  # fmt: skip
             if classifier is not None:
                 classified.add(exposures, store.reconstructed(dataset.camera, dataset.band), classifier)
@@ -274,7 +274,8 @@ def _ranked(
     n_failures = len(failures)
     exposures = [part.exposures for part in parts]
     exposures.append(printed_columns(rows.of_failures(failures), of_exposures, n_failures))
-    ranks = order_of_exposures(exposures, settings, largest_of_ccds(parts, n_failures))
+    of_ccd = [*(largest_of_ccds(part.ccds, part.n_ccds) for part in parts), np.full(n_failures, np.nan)]
+    ranks = order_of_exposures(exposures, settings, np.concatenate(of_ccd))
     n_ccds = np.concatenate([*(part.n_ccds for part in parts), np.zeros(n_failures, dtype=np.int64)])
     order = rows_of_ccds(n_ccds, ranks)
     meta = _meta(settings, references, model, classifier)
@@ -344,7 +345,7 @@ def _classifier(store: Store, model: str) -> Classifier | None:
 
 
 def _meta(
-    settings: Settings, references: References | None, model: str, classifier: Classifier | None = None
+    settings: Settings, references: References | None, model: str, classifier: Classifier | None
 ) -> dict[str, Any]:
     """The meta data of the tables: how they were made."""
     return {

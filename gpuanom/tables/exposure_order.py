@@ -3,49 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from gpuanom.digits import printed_values
 from gpuanom.naming import natural_key
 from gpuanom.records import KINDS, Doubles, Integers
 from gpuanom.records.texts import CodedTexts
-from gpuanom.scoring import ranking
+from gpuanom.scoring.verdict_levels import VERDICTS
 from gpuanom.settings import Settings
-from gpuanom.tables import verdicts
 from gpuanom.tables.rows import Columns
+from gpuanom.tables.statistic_columns import largest_of_each
 
 
-class OfDataset(Protocol):
-    """The columns of the CCDs of one dataset, and the number of CCDs of each exposure."""
-
-    @property
-    def ccds(self) -> Columns:
-        """The columns."""
-
-    @property
-    def n_ccds(self) -> Integers:
-        """The numbers, (n_exposures,) int64."""
-
-
-def largest_of_ccds(parts: Sequence[OfDataset], n_failures: int) -> Doubles:
-    """Return the largest evidence of the CCDs of each exposure, (n_exposures,) float64; NaN where there is none.
+def largest_of_ccds(ccds: Columns, n_ccds: Integers) -> Doubles:
+    """Return the largest evidence of the CCDs of each exposure of a dataset, (n,) float64; NaN where there is none.
 
     Parameters
     ----------
-    parts : sequence of OfDataset
-    n_failures : int
-        Exposures without CCDs, which come last.
+    ccds : dict
+        The columns of the CCDs, those of each exposure together.
+    n_ccds : ndarray, (n,) int64
+        The number of CCDs of each exposure.
     """
-    found = [np.full(n_failures, np.nan)]
-    for part in reversed(parts):
-        largest = np.full(part.n_ccds.size, -np.inf)
-        if "evidence" in part.ccds:
-            values = np.ma.filled(np.ma.asarray(part.ccds["evidence"], dtype=np.float64), np.nan)
-            owner = np.repeat(np.arange(part.n_ccds.size), part.n_ccds)
-            np.fmax.at(largest, owner, values)
-        found.append(np.where(np.isfinite(largest), largest, np.nan))
-    return np.concatenate(found[::-1])
+    if "evidence" not in ccds:
+        return np.full(n_ccds.size, np.nan)
+    values = np.ma.filled(np.ma.asarray(ccds["evidence"], dtype=np.float64), np.nan)
+    return largest_of_each(values, np.repeat(np.arange(n_ccds.size), n_ccds), n_ccds.size)[0]
+
+
+def order_of(
+    verdict: Sequence[str],
+    evidence: Doubles,
+    deviation: Doubles,
+    ids: Sequence[Any],
+    of_ccds: Doubles | None = None,
+) -> list[int]:
+    """Return the order of the tables: the verdict, the evidence, and for exposures without a verdict the deviation.
+
+    Exposures that are to be checked because of one CCD alone have the evidence of the threshold where their own is
+    lower, which makes many equal: these are sorted by the evidence of the CCD.
+
+    Parameters
+    ----------
+    verdict : sequence of str
+        Of the exposures of all datasets, and of failures, which have an empty one.
+    evidence, deviation : ndarray, (n,) float64
+        NaN where there is none.
+    ids : sequence
+        What exposures of equal evidence are sorted by.
+    of_ccds : ndarray, (n,) float64, optional
+        The largest evidence of a CCD of each exposure, NaN where there is none.
+
+    Returns
+    -------
+    list of int
+    """
+    rank = {name: i for i, name in enumerate(VERDICTS)}
+    judged = np.array([bool(name) for name in verdict], dtype=bool)
+    strength = printed_values(np.where(judged, evidence, deviation))
+    weakness = np.where(np.isnan(strength), np.inf, -strength).tolist()
+    worst = np.full(len(ids), np.nan) if of_ccds is None else np.where(judged, printed_values(of_ccds), np.nan)
+    of_worst = np.where(np.isnan(worst), np.inf, -worst).tolist()
+    levels = [rank.get(name, len(VERDICTS)) for name in verdict]
+    return sorted(range(len(ids)), key=lambda i: (levels[i], weakness[i], of_worst[i], ids[i]))
 
 
 def order_of_exposures(parts: Sequence[Columns], settings: Settings, of_ccds: Doubles) -> Integers:
@@ -57,7 +79,7 @@ def order_of_exposures(parts: Sequence[Columns], settings: Settings, of_ccds: Do
         The printed columns of all datasets and of failures.
     settings : Settings
     of_ccds : ndarray, (n_exposures,) float64
-        From `largest_of_ccds`.
+        The largest evidence of a CCD of each exposure, NaN where there is none.
     """
 
     def joined(name: str) -> list[Any]:
@@ -69,9 +91,11 @@ def order_of_exposures(parts: Sequence[Columns], settings: Settings, of_ccds: Do
     names = map(natural_key, joined("exposure"))
     ids = list(zip(names, joined("camera"), joined("band"), joined("file"), strict=True))
     if settings.statistics:
-        ranks = verdicts.order_of(joined("verdict"), numbers("evidence"), numbers("deviation"), ids, of_ccds)
+        ranks = order_of(joined("verdict"), numbers("evidence"), numbers("deviation"), ids, of_ccds)
     else:
-        ranks = ranking.table_order(np.stack([numbers(f"{kind}_deviation") for kind in KINDS], axis=1), ids)
+        none = np.full(len(ids), np.nan)
+        largest = np.fmax.reduce([numbers(f"{kind}_deviation") for kind in KINDS])
+        ranks = order_of([""] * len(ids), none, largest, ids)
     return np.array(ranks, dtype=np.int64)
 
 

@@ -9,6 +9,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import OutputError
 from gpuanom.records import ExposureKey
 from gpuanom.scoring import null_record, ranking, stored_null
+from gpuanom.scoring.ccd_places import located
 from gpuanom.scoring.stored_null import StoredNull
 from gpuanom.settings import Settings
 from gpuanom.statistics.listed import NAMES
@@ -115,11 +116,9 @@ def judged_alone(
         with_statistics = settings.statistics and part.holds_statistics(NAMES)
         statistics = part.statistics(known.camera, known.band, NAMES) if with_statistics else None
         columns, _ = columns_of(with_statistics, autoencoder=False, verdict=settings.statistics)
-        found, ccds = rows.of_dataset(
-            part, dataset, scores, True, True, known.size, statistics, settings.seed, known.patterns
-        )
+        found, ccds = rows.of_dataset(part, dataset, scores, statistics, settings.seed, known.patterns, size=known.size)
         if settings.statistics:
-            gathered = known.located(verdicts.measured(dataset, scores, found, ccds))
+            gathered = located(verdicts.measured(dataset, scores, found, ccds), known.positions)
             verdicts.add_columns(found, ccds, verdicts.judged(dataset, gathered, settings, stored=known)[0])
         # An astropy Table takes ten times as long to make as all that is in it.
         printed = printed_columns(found, columns, len(dataset.exposures))

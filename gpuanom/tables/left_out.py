@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpuanom.display import counted
 from gpuanom.records.texts import CodedTexts
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ class LeftOut:
         return self.status not in NOT_LOST
 
     def __str__(self) -> str:
-        ccds = "1 CCD" if self.n_ccds == 1 else f"{self.n_ccds} CCDs"
-        exposures = "1 exposure" if self.n_exposures == 1 else f"{self.n_exposures} exposures"
+        ccds, exposures = counted(self.n_ccds, "CCD"), counted(self.n_exposures, "exposure")
         more = "; the table of CCDs has the others' reasons" if self.n_reasons > 1 else ""
         return f"{'lost' if self.lost else 'left out'} {ccds} of {exposures}, {self.status}: {self.reason}{more}"
 

@@ -22,11 +22,12 @@ from gpuanom.records import (
     DatasetStatistics,
     Doubles,
     Failure,
+    Flags,
     Integers,
 )
 from gpuanom.records.texts import Texts
 from gpuanom.scoring import comparable
-from gpuanom.scoring.divergences import Flags, ranks_of
+from gpuanom.scoring.divergences import ranks_of
 from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.significance import deviation, direction
 from gpuanom.scoring.static_pattern import StaticPattern, with_static_patterns
@@ -46,13 +47,12 @@ def of_dataset(
     store: Store,
     dataset: Dataset,
     scores: Sequence[Scores],
-    saved: bool,
-    found: bool,
-    size: tuple[int, int] = (0, 0),
-    statistics: DatasetStatistics | None = None,
-    seed: int = 1,
+    statistics: DatasetStatistics | None,
+    seed: int,
     patterns: Mapping[str, StaticPattern] | None = None,
     *,
+    size: tuple[int, int] | None = None,
+    no_reference: bool = False,
     many: bool = False,
 ) -> tuple[Columns, Columns]:
     """Make the columns of a dataset's exposures, and those of their CCDs, both in the dataset's order.
@@ -62,16 +62,16 @@ def of_dataset(
     store : Store
     dataset : Dataset
     scores : sequence of 4 Scores
-    saved, found : bool
-        Whether saved references are used, and whether they hold this dataset.
-    size : tuple of 2 ints, optional
-        (ny, nx) of the CCDs behind the saved reference; (0, 0) where unknown.
-    statistics : DatasetStatistics, optional
+    statistics : DatasetStatistics or None
         None where the settings do not ask for statistics, or the store has none.
-    seed : int, optional
+    seed : int
         The setting of this name, which decides the exposures behind static patterns.
     patterns : mapping of str to StaticPattern, optional
         Static patterns of each CCD that were made from other exposures; by default they are made from these.
+    size : tuple of 2 ints, optional
+        (ny, nx) of the CCDs behind the saved reference, (0, 0) where unknown; None without a saved reference.
+    no_reference : bool, optional
+        Whether saved references are used that do not hold this dataset.
     many : bool, optional
         Whether the store is read by several threads (`gpuanom.side_by_side`).
 
@@ -115,7 +115,7 @@ def of_dataset(
     spread = np.any([s.spread for s in scores], axis=0).tolist()
     within_noise = _within_noise(np.stack([s.deviation for s in scores]), np.stack([s.z for s in scores])).tolist()
     alone = not any((s.rank > 0).any() for s in scores)
-    of_size = comparable.notes(dataset, size if saved else None)
+    of_size = comparable.notes(dataset, size)
     columns["file"] = [printable(files[0]) if files else "" for files in columns["files"]]
     needed = ("camera", "band", "n_ccd_used", "n_sources", "background_rank", "source_rank", "remarks")
     told = [
@@ -124,7 +124,7 @@ def of_dataset(
             _few(reasons.get(i, ())),
             spread[i],
             within_noise[i],
-            saved and not found,
+            no_reference,
             alone,
             of_size[i],
         )
@@ -229,19 +229,6 @@ def _statistic_columns(
     return dict(found.exposures)
 
 
-def position_angle(angle: float, sky_axes: Sequence[float] | None) -> float:
-    """Convert one angle in the focal plane to a position angle on the sky; see `position_angles`.
-
-    Parameters
-    ----------
-    angle : float
-    sky_axes : sequence of 4 floats, or None
-        None without a WCS.
-    """
-    axes = np.full(4, np.nan) if sky_axes is None else np.array(sky_axes, dtype=np.float64)
-    return float(position_angles(np.array([angle]), axes[None])[0])
-
-
 def position_angles(angle: Doubles, sky_axes: Doubles) -> Doubles:
     """Convert angles in the focal plane to position angles on the sky.
 
@@ -249,7 +236,7 @@ def position_angles(angle: Doubles, sky_axes: Doubles) -> Doubles:
     ----------
     angle : ndarray, (n,) float64
         Degrees from the focal plane's x axis toward its y axis.
-    sky_axes : ndarray, (n, 4) float64
+    sky_axes : ndarray, (n, 4) or (1, 4) float64
         CD1_1, CD1_2, CD2_1, CD2_2 of the focal-plane axes, NaN without a WCS. Those of the first CCD with a WCS are
         used for the whole exposure: the orientation of the axes changes little over a field.
 
@@ -276,11 +263,11 @@ def _within_noise(deviations: Doubles, z: Doubles) -> Flags:
         return np.asarray((known.max(axis=0) > 2) & (np.take_along_axis(z, largest, axis=0)[0] < 1))
 
 
-def _few(reasons: Sequence[str], most: int = 3) -> list[str]:
+def _few(reasons: Sequence[str]) -> list[str]:
     """The first of many reasons, and how many more CCDs there are: 61 CCDs of an exposure may share one reason."""
     different = list(dict.fromkeys(reasons))
-    more = len(reasons) - min(most, len(different))
-    return different[:most] + ([f"and {more} more CCDs (see the table of CCDs)"] if more else [])
+    more = len(reasons) - len(different[:3])
+    return different[:3] + ([f"and {more} more CCDs (see the table of CCDs)"] if more else [])
 
 
 def _status(

@@ -94,16 +94,6 @@ CCD_STATISTIC_COLUMNS: tuple[Column, ...] = (
 )
 """Columns of CCDs, before `reason`, where a night has statistics."""
 
-NOT_SHOWN = {
-    **{
-        f"{name}_{band}": "tables show the band with the largest power"
-        for name in STRIPES
-        for band in range(spectrum.BANDS)
-    },
-    "pattern_rms": "kept with glow and edge, which it helps to understand; map_rms says the same to a reader",
-}
-"""Statistics that are kept and not shown, and why."""
-
 
 class Shown(NamedTuple):
     """The values of these columns for one dataset.

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.digits import printed, printed_values
+from gpuanom.digits import printed
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
-from gpuanom.records.texts import Texts, none_but
+from gpuanom.records.texts import Texts
 from gpuanom.scoring import ccd_places, comparable, exposure_times
-from gpuanom.scoring.ccds_of_exposures import Grid
 from gpuanom.scoring.flat import NO_VERDICT, FlatReference
 from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, SOURCES_PER_STAR, VECTOR_KINDS
 from gpuanom.scoring.kept_statistics import part
@@ -22,11 +21,9 @@ from gpuanom.scoring.ranking import Scores
 from gpuanom.scoring.reference import DatasetReference
 from gpuanom.scoring.statistics_table import WITH_ERRORS, Measured
 from gpuanom.scoring.stored_null import StoredNull
-from gpuanom.scoring.verdict import Verdicts, judge
-from gpuanom.scoring.verdict_levels import VERDICTS, VerdictOptions
+from gpuanom.scoring.verdict import Verdicts, judge, no_verdicts
 from gpuanom.settings import Settings
-
-Columns = dict[str, Any]
+from gpuanom.tables.rows import Columns
 
 
 def measured(
@@ -48,8 +45,6 @@ def measured(
     Measured
     """
     n = len(dataset.exposures)
-    names = np.asarray(ccds["name"], dtype=np.str_)
-    grid = Grid.of(dataset.owner, names, n)
     used = np.asarray(ccds["status"]) == "ok"
     wanted = {c for j in OF_CCDS for c in j.columns} | {"e1", "e2", "e1_error", "n_stars", "streak", "streak_angle"}
     wanted |= {f"{name}_error" for name in WITH_ERRORS}
@@ -69,7 +64,11 @@ def measured(
             of_ccds[f"{kind}_sin"] = np.where(counts > 0, dataset.sine[:, k] / counts, np.nan)
             of_ccds[f"{kind}_variance"] = np.where(counts > 0, 0.5 / counts, np.nan)
     exposures = {name: _numbers(columns[name]) for name in sorted(_exposure_columns(columns))}
-    exposures["sky"], exposures["sigma"] = grid.medians(of_ccds["sky"]), grid.medians(of_ccds["sigma"])
+    nowhere = np.zeros(dataset.owner.size)
+    names = np.asarray(ccds["name"], dtype=np.str_)
+    found = Measured(n, exposures, dataset.owner, names, of_ccds, nowhere, nowhere)
+    for name in ("sky", "sigma"):
+        exposures[name] = found.grid.medians(of_ccds[name])
     if "e1" in exposures and "e2" in exposures:
         exposures["ellipticity_angle"] = np.degrees(0.5 * np.arctan2(exposures["e2"], exposures["e1"]))
     exposures[exposure_times.COLUMN] = _numbers(columns[exposure_times.COLUMN])
@@ -77,10 +76,7 @@ def measured(
     exposures["n_sources"] = np.where(usable, exposures["n_sources"], np.nan)
     if "n_stars" in columns:
         exposures[SOURCES_PER_STAR] = exposures["n_sources"] / (1.0 + _numbers(columns["n_stars"]))
-    nowhere = np.zeros(dataset.owner.size)
-    found = Measured(n, exposures, dataset.owner, names, of_ccds, nowhere, nowhere)
-    found.__dict__["grid"] = grid  # made already
-    return ccd_places.located(found, ccd_places.positions(dataset.camera, grid.names))
+    return ccd_places.located(found, ccd_places.positions(dataset.camera, found.grid.names))
 
 
 def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
@@ -98,7 +94,7 @@ def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
     placed = ccd_places.located(statistics, ccd_places.positions(saved.camera, statistics.grid.names))
     usual = ccd_places.usual_ccds(placed)
     placed = ccd_places.with_comparable_gradients(placed, saved.camera, usual, saved.size)
-    null = fit(placed, VerdictOptions.of(settings).null)[0]
+    null = fit(placed, settings)[0]
     return null if null.n_exposures >= settings.verdict_exposures else None
 
 
@@ -127,9 +123,7 @@ def judged(
     """
     n = len(dataset.exposures)
     if isinstance(saved, FlatReference):
-        nothing = _empty(n, found.owner.size)
-        nothing.reason[:] = [NO_VERDICT] * n
-        return nothing, None
+        return no_verdicts(n, found.owner.size, NO_VERDICT), None
     known = null_of(saved, settings) if stored is None else stored.null
     behind = None if saved is None or known is None else saved.statistics
     if behind is not None:
@@ -139,7 +133,6 @@ def judged(
         size = stored.size
     is_known = saved is not None or stored is not None
     split = comparable.like(dataset, size) if is_known else comparable.split(dataset.sizes, n)
-    options = VerdictOptions.of(settings)
 
     def compared(some: Measured) -> Measured:
         usual = ccd_places.usual_ccds(behind or some) if stored is None else stored.usual_ccds
@@ -147,11 +140,11 @@ def judged(
         return ccd_places.with_comparable_gradients(some, dataset.camera, usual, typical)
 
     if split.whole:
-        found_here = judge(compared(found), options, known)
+        found_here = judge(compared(found), settings, known)
         return _told(found_here, saved, settings), found_here[1]
-    joined, usual = _empty(n, found.owner.size), None
+    joined, usual = no_verdicts(n, found.owner.size), None
     for k, members in enumerate(split.groups):
-        found_here = judge(compared(part(found, members)), options, known)
+        found_here = judge(compared(part(found, members)), settings, known)
         usual = found_here[1] if k == 0 else usual
         verdicts = _told(found_here, saved, settings)
         joined = _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
@@ -198,43 +191,6 @@ def add_columns(columns: Columns, ccds: Columns, verdicts: Verdicts) -> None:
     ccds["evidence"] = verdicts.ccd_evidence
 
 
-def order_of(
-    verdict: Sequence[str],
-    evidence: Doubles,
-    deviation: Doubles,
-    ids: Sequence[Any],
-    of_ccds: Doubles | None = None,
-) -> list[int]:
-    """Return the order of the tables: the verdict, the evidence, and for exposures without a verdict the deviation.
-
-    Exposures that are to be checked because of one CCD alone have the evidence of the threshold where their own is
-    lower, which makes many equal: these are sorted by the evidence of the CCD.
-
-    Parameters
-    ----------
-    verdict : sequence of str
-        Of the exposures of all datasets, and of failures, which have an empty one.
-    evidence, deviation : ndarray, (n,) float64
-        NaN where there is none.
-    ids : sequence
-        What exposures of equal evidence are sorted by.
-    of_ccds : ndarray, (n,) float64, optional
-        The largest evidence of a CCD of each exposure, NaN where there is none.
-
-    Returns
-    -------
-    list of int
-    """
-    rank = {name: i for i, name in enumerate(VERDICTS)}
-    judged = np.array([bool(name) for name in verdict], dtype=bool)
-    strength = printed_values(np.where(judged, evidence, deviation))
-    weakness = np.where(np.isnan(strength), np.inf, -strength).tolist()
-    worst = np.full(len(ids), np.nan) if of_ccds is None else np.where(judged, printed_values(of_ccds), np.nan)
-    of_worst = np.where(np.isnan(worst), np.inf, -worst).tolist()
-    levels = [rank.get(name, len(VERDICTS)) for name in verdict]
-    return sorted(range(len(ids)), key=lambda i: (levels[i], weakness[i], of_worst[i], ids[i]))
-
-
 def _most_deviating(columns: Mapping[str, Any], i: int) -> str:
     """The score of the largest deviation of an exposure without a verdict, or else of the largest z; empty without."""
     for what in ("deviation", "z"):
@@ -263,20 +219,11 @@ def _numbers(values: Sequence[Any] | Doubles) -> Doubles:
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)
 
 
-def _empty(n: int, n_ccd: int) -> Verdicts:
-    """Verdicts on nothing, to be filled."""
-    none, no_text = np.full(n, np.nan), none_but({}, n_ccd)
-    return Verdicts(
-        [""] * n, [""] * n, none, [""] * n, none.copy(), [""] * n, no_text, no_text, np.full(n_ccd, np.nan), [""] * n
-    )
-
-
 def _put(joined: Verdicts, found: Verdicts, members: Integers, rows: Integers) -> Verdicts:
     """Put the verdicts of a part where they belong."""
     for k, i in enumerate(members.tolist()):
-        for name in ("verdict", "cause", "score", "reason"):
+        for name in ("verdict", "cause", "score", "reason", "note"):
             getattr(joined, name)[i] = getattr(found, name)[k]
-        joined.note[i] = found.note[k] if found.note else ""
         joined.evidence[i], joined.deviation[i] = found.evidence[k], found.deviation[k]
     joined.ccd_evidence[rows] = found.ccd_evidence
 

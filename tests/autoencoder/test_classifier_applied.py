@@ -15,7 +15,6 @@ from gpuanom.errors import InputError, OutputError
 from gpuanom.nights.merge import make_references
 from gpuanom.review.opened import open_night
 from gpuanom.scoring.null import fit
-from gpuanom.scoring.verdict_levels import VerdictOptions
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables.classified import FEATURES, PROBABILITY, Classifier
@@ -66,7 +65,7 @@ def test_its_answer_is_one_statistic_among_others(folder):
         settings, _ = tables.as_scored_last(store)
         ranked = tables.ranked(store, settings, select("cpu"))
     (measured,), (dataset,) = ranked.measured.values(), ranked.datasets.values()
-    null, evidence = fit(measured, VerdictOptions.of(settings).null)
+    null, evidence = fit(measured, settings)
     assert {"classifier", "autoencoder", "isophote_kl"} < set(null.statistics)
     of_classifier = evidence.of_statistics[null.statistics.index("classifier")]
     logit = measured.exposures["classifier_logit"]

@@ -11,7 +11,7 @@ from gpuanom.backends.choice import select
 from gpuanom.cli import main
 from gpuanom.report.page import write_report
 from gpuanom.review import evaluate
-from gpuanom.review.evaluate import Known
+from gpuanom.review.evaluate import KnownAnomaly
 from gpuanom.review.labels import Label
 from gpuanom.review.opened import open_night
 from gpuanom.tables.columns import AUTOENCODER_COLUMNS
@@ -51,7 +51,7 @@ def test_rates_of_the_errors(folder):
 
 def test_recall_by_the_errors(folder):
     night = open_night(folder / "out")
-    known = [Known(by_rank(folder)[1], "", 1, "source", "known", "")]
+    known = [KnownAnomaly(by_rank(folder)[1], "", 1, "source", "known", "")]
     (found,) = evaluate.recall(night, known, kinds=("autoencoder",))
     assert found.by == ("autoencoder",)
     assert found.ranks["autoencoder"] == (1, 10)

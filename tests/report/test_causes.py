@@ -6,7 +6,7 @@ import math
 
 from gpuanom.report import causes, ccds
 from gpuanom.scoring.cause_words import words
-from gpuanom.scoring.statistics_table import members
+from gpuanom.scoring.judged import EVERY
 
 
 def test_every_cause_opens_at_a_number_that_the_page_has():
@@ -20,7 +20,7 @@ def test_every_cause_opens_at_a_number_that_the_page_has():
 def test_causes_are_found_in_the_words_of_a_verdict():
     values = {f"{name}_{band}": 31.7 for name in ("stripe_period", "stripe_angle") for band in range(12)}
     values |= {"repeat_separation": 41.0, "ellipticity_angle": -3.0, "source_angle": 4.0, "isophote_angle": 5.0}
-    for judged in members():
+    for judged in EVERY:
         for sign in (1.0, -1.0):
             for filled, ccd in ((values, "N4; glow"), ({}, "")):
                 text = judged.below if sign < 0 and judged.below else judged.above

@@ -28,11 +28,11 @@ def nights(tmp_path_factory):
     return folder
 
 
-def test_trends_are_medians_and_counts_of_the_tables(nights):
+def test_trends_are_medians_and_counts_of_the_tables(nights, tmp_path):
     folders = history.scored_nights([nights, nights / "a"])
     assert [folder.name for folder in folders] == ["a", "b", "z"]
     opened = [open_night(folder) for folder in folders]
-    found = history.history(opened)
+    found = history.write_history(folders, tmp_path / "h.html")
     assert [night["name"] for night in found["nights"]] == ["z", "b", "a"]
     trends = {found["nights"][t["night"]]["name"]: t for t in found["trends"]}
     for night in opened:
