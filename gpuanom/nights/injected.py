@@ -77,7 +77,7 @@ def why_not(exposures: Sequence[Exposure], settings: Settings) -> dict[ExposureK
     least = settings.verdict_exposures
     return {
         key: f"no verdict: {n} {'exposure' if n == 1 else 'exposures'} of {' '.join(key).strip()},"
-        f" and {least} tell what is normal ({REMEDY})"
+        f" and a verdict needs {least} ({REMEDY})"
         for key, n in sizes.items()
         if n < least
     }

@@ -81,8 +81,8 @@ def judge(
         alike = exposure_times.find(measured.exposures, options.null.time_ratio).n_alike(n)
         if alike < options.least_exposures:
             counted = "1 exposure" if alike == 1 else f"{alike} exposures"
-            kind = "of this kind" if alike == n else "of a frequent exposure time"
-            why = f"no verdict: {counted} {kind}, and {options.least_exposures} tell what is normal"
+            kind = "of this camera and band" if alike == n else "of a frequent exposure time"
+            why = f"no verdict: {counted} {kind}, and a verdict needs {options.least_exposures}"
             return _none(measured, why), None
         known, found = nulls.fit(measured, options.null)
     return _verdicts(measured, known, found, options), known
