@@ -19,7 +19,7 @@ from gpuanom.digits import printed
 from gpuanom.errors import InputError, OutputError, printable
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, ExposureKey
-from gpuanom.review import labels
+from gpuanom.review import excluded_visits, labels
 from gpuanom.review.labels import Label
 from gpuanom.review.opened import ScoredNight, is_background, key_of
 from gpuanom.settings import decimal
@@ -219,7 +219,7 @@ def read_known(name: str | Path) -> list[Known]:
     ----------
     name : str or Path
         Name of a list that ships with the package (`SHIPPED`), or a CSV file with a column exposure, and optionally
-        field, n, kind, list and paper; lines that begin with # are comments.
+        field, n, kind, list and paper; lines that begin with # are comments. Or the truth.ecsv of a simulated night.
 
     Returns
     -------
@@ -241,6 +241,8 @@ def read_known(name: str | Path) -> list[Known]:
             raise InputError(f"cannot be read: {error.strerror}", file=name, remedy=advice) from None
         except UnicodeDecodeError:
             raise InputError("not a CSV file in UTF-8", file=name, remedy="save it as CSV in UTF-8") from None
+    if text.startswith(excluded_visits.MARK):
+        return _anomalies_of_truth(text, name)
     numbered = [(i, t) for i, t in enumerate(text.splitlines(), 1) if t.strip() and not t.startswith("#")]
     lines = csv.DictReader((t for _, t in numbered), strict=True)
     if "exposure" not in (lines.fieldnames or ()):
@@ -250,6 +252,15 @@ def read_known(name: str | Path) -> list[Known]:
         return [_known(row, name, numbered[lines.line_num - 1][0]) for row in lines]
     except csv.Error as error:
         raise InputError(f"line {numbered[lines.reader.line_num - 1][0]}: {error}", file=name) from None
+
+
+def _anomalies_of_truth(text: str, name: str | Path) -> list[Known]:
+    table = excluded_visits.read_ecsv(text, name)
+    if missing := {"exposure", "kind", "class"} - set(table.colnames):
+        words = f"the column {', '.join(sorted(missing))} is missing"
+        raise InputError(words, file=name, remedy="name the truth.ecsv of a simulated night, or a CSV file")
+    rows = ({"exposure": str(r["exposure"]), "kind": str(r["kind"]), "list": str(r["class"])} for r in table)
+    return [_known(row, name, i) for i, row in enumerate(rows, 1) if row["list"] != "none"]
 
 
 def _known(row: Mapping[str | None, Any], name: str | Path, line: int) -> Known:
