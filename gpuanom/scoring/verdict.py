@@ -99,7 +99,7 @@ def _none(measured: Measured, why: str) -> Verdicts:
 def _verdicts(measured: Measured, null: Null, found: Evidence, options: VerdictOptions) -> Verdicts:
     limits = Thresholds.of(options, null.n_exposures)
     level = levels(measured, null, found, options, limits)
-    cause = causes(measured, found, level, limits.check)
+    cause = causes(measured, null, found, level, limits.check)
     names = ["" if row < 0 else found.statistics[row].name for row in cause.deciding.tolist()]
     n, n_ccd = measured.n_exposures, measured.owner.size
     deviation = np.append(found.deviation, np.full((1, n), np.nan), axis=0)[cause.deciding, np.arange(n)]
