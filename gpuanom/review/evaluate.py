@@ -259,7 +259,8 @@ def _anomalies_of_truth(text: str, name: str | Path) -> list[Known]:
     if missing := {"exposure", "kind", "class"} - set(table.colnames):
         words = f"the column {', '.join(sorted(missing))} is missing"
         raise InputError(words, file=name, remedy="name the truth.ecsv of a simulated night, or a CSV file")
-    rows = ({"exposure": str(r["exposure"]), "kind": str(r["kind"]), "list": str(r["class"])} for r in table)
+    names = {"exposure": "exposure", "kind": "kind", "list": "class"}
+    rows: list[dict[str | None, Any]] = [{key: str(row[column]) for key, column in names.items()} for row in table]
     return [_known(row, name, i) for i, row in enumerate(rows, 1) if row["list"] != "none"]
 
 
