@@ -50,7 +50,7 @@ def test_every_file_gets_a_paragraph(folder):
         "1 exposure of DECam g",
         "1 exposure of DECam-raw g",
         "1 exposure of WFC r",
-        "failed 1 file: not a FITS file",
+        "failed 1 file: corrupt",
         "skipped 1 file: a weight or mask file",
         "skipped 1 file: not a sky exposure",
     ]
