@@ -168,11 +168,16 @@ def _bad_ccds(night: ScoredNight, row: dict[str, Any]) -> list[str]:
         return []
     its = np.flatnonzero((ccds["camera"] == row["camera"]) & (ccds["exposure"] == row["exposure"]))
     bad = [ccd for ccd in (ccds[int(i)] for i in its) if str(ccd["verdict"]) not in ("", OK)]
-    if len(its) > 1 and len(bad) == len(its) and len({(str(c["verdict"]), str(c["cause"])) for c in bad}) == 1:
+    if len(its) > 1 and len(bad) == len(its) and len({_said(ccd) for ccd in bad}) == 1:
         return [f"all {len(its)} CCDs: {bad[0]['verdict']}"]
     lines = [f"CCD {ccd['ccd']}: {ccd['verdict']}, {ccd['cause']}" for ccd in bad[:CCDS]]
     more = len(bad) - len(lines)
     return lines + ([f"and {more} more CCDs (gpuanom tables {night.folder} --table ccds)"] if more else [])
+
+
+def _said(ccd: Mapping[str, Any]) -> tuple[str, str]:
+    """What is said of a CCD, without its name."""
+    return str(ccd["verdict"]), str(ccd["cause"]).replace(f" on {ccd['ccd']}", "")
 
 
 def _print_numbers(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
