@@ -208,6 +208,9 @@ drew {e["nights"]} nights of 150 from them for the recall, and further nights fo
 {beside}
 ## By class and strength
 
+Each anomalous exposure is judged in two nights, among other normal exposures: shares and numbers of causes are those of
+both verdicts.
+
 {bench.table(header, classes(by_class, e["beside"]))}
 
 ## Normal exposures

@@ -70,6 +70,16 @@ def test_a_ccd_that_most_exposures_lack_is_the_odd_one():
     assert counting(measured([usual]), usual=UsualCcds(tuple(CCDS), tuple(CCDS))) == [False]
 
 
+def test_the_usual_ccds_of_most_exposures_may_all_be_unmeasured():
+    # Files of one CCD each: the CCD that most exposures have could not be measured in any of them.
+    found = measured([["CCD1"], ["CCD1"], ["CCD4"]], dead=[(0, "CCD1"), (1, "CCD1")])
+    assert usual_ccds(found) == UsualCcds(("CCD1",), ())
+    assert counting(found) == [True, True, False]
+    # A set of measured CCDs counts among those of the usual CCDs alone.
+    found = measured([CCDS] * 3 + [["T1"]] * 2, dead=[(0, CCDS[0]), (1, CCDS[1])])
+    assert usual_ccds(found) == UsualCcds(tuple(CCDS), tuple(CCDS))
+
+
 def test_a_ccd_that_could_not_be_measured_keeps_its_place():
     dead = [(1, CCDS[0]), *((2, name) for name in CCDS if name not in CCDS[:2])]
     assert counting(measured([CCDS] * 3, dead)) == [True, True, False]

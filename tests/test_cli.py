@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pty
+import signal
 import subprocess
 import sys
 
@@ -76,6 +77,34 @@ def test_only_a_command_that_measures_says_that_measurements_are_kept(monkeypatc
         code, _, err = run(capfd, command)
         assert code == 130
         assert err.startswith(f"gpuanom: interrupted{more}")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_batch_systems_and_closed_terminals_interrupt_every_command(monkeypatch, capfd, number, code):
+    def signalled(*_, **__):
+        signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(cli, "main", signalled)
+    for command in ("score", "merge"):
+        kept = "; what was measured is kept, and the same command continues from there" if command == "score" else ""
+        assert run(capfd, command) == (code, "", f"gpuanom: ended by {number.name}{kept}\n")
+    assert signal.getsignal(number) is before
+
+    def with_own_words(*_, **__):
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            return 130
+
+    monkeypatch.setattr(cli, "main", with_own_words)
+    assert run(capfd, "inject") == (code, "", "")
+    signal.signal(number, signal.SIG_IGN)  # as nohup does with SIGHUP
+    try:
+        monkeypatch.setattr(cli, "main", signalled)
+        assert run(capfd, "merge") == (0, "", "")
+    finally:
+        signal.signal(number, before)
 
 
 def test_quiet_says_nothing_when_all_is_well(small, capfd):

@@ -99,7 +99,7 @@ def test_the_setting_judges_all_times_together():
 def test_too_few_exposures_of_a_frequent_time_give_no_verdict():
     verdicts, null = judge(night((18, 300.0), (4, 30.0)))
     assert null is None
-    assert set(verdicts.reason) == {"no verdict: 18 exposures of a frequent exposure time, and 20 tell what is normal"}
+    assert set(verdicts.reason) == {"no verdict: 18 exposures of a frequent exposure time, and a verdict needs 20"}
 
 
 def test_where_every_time_is_rare_all_are_judged_together_and_told_so():

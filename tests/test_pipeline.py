@@ -298,9 +298,11 @@ def test_reference_of_the_night_itself_gives_the_same_scores(small):
         if name not in ("note", "status", "cause"):
             assert list(map(str, again.tables.exposures[name])) == list(map(str, night.tables.exposures[name])), name
     # Both are too small for verdicts, and each says so of itself.
-    assert set(night.tables.exposures["cause"]) == {"no verdict: 3 exposures of this kind, and 20 tell what is normal"}
+    assert set(night.tables.exposures["cause"]) == {
+        "no verdict: 3 exposures of this camera and band, and a verdict needs 20"
+    }
     assert set(again.tables.exposures["cause"]) == {
-        "no verdict: the reference keeps the statistics of 3 exposures, and 20 exposures tell what is normal"
+        "no verdict: the reference keeps the statistics of 3 exposures, and a verdict needs those of 20"
     }
 
 

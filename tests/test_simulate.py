@@ -117,6 +117,31 @@ def test_a_process_for_each_cpu_but_one_for_a_small_night(monkeypatch, exposures
     assert processes_for(exposures * ccds) == expected
 
 
+def test_nights_of_one_camera_hold_other_exposures(night, tmp_path):
+    folder, _ = night
+    second = simulate_night(tmp_path / "second", **SMALL, night=2)
+    assert second["exposure"].tolist() == ["1001", "1002", "1003", "1004", "1005"]
+    (tmp_path / "same").mkdir()
+    simulate_night(tmp_path / "same", **SMALL, night=1)
+    assert digests(tmp_path / "same") == digests(folder)
+    begun, skies = [], []
+    for path in (folder / "sim_000001.fits", tmp_path / "second" / "sim_001001.fits"):
+        with fits.open(path) as hdus:
+            begun.append(hdus[0].header["DATE-OBS"])
+            skies.append(np.median(hdus[1].data))
+    assert begun == ["2026-01-01T02:00:00", "2026-01-02T02:00:00"]
+    assert skies[0] != skies[1]
+    plans = [plan_night(40, ("r",), 1, [Anomaly("source", "donuts", 16.0)], night=n, first=n) for n in (1, 2, 3)]
+    assert len({plan[0].sky for plan in plans}) == 3
+    assert len({next(i for i, c in enumerate(plan) if c.anomaly.kind != "none") for plan in plans}) > 1
+    with pytest.raises(OutputError, match="its night: 2, not 3"):
+        simulate_night(tmp_path / "second", **SMALL, night=3)
+    with pytest.raises(OutputError, match="its night: 2, not 1"):
+        simulate_night(tmp_path / "second", **SMALL)
+    with pytest.raises(SettingsError, match="'night' is 0"):
+        simulate_night(tmp_path / "other", **SMALL, night=0)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_plan_of_a_default_night(seed):
     night = plan_night(16, ("g", "r"), seed)

@@ -194,7 +194,10 @@ def test_any_terminal_will_do(night, tmp_path, name, environment):
         assert b"\x1b[" not in shown
 
 
-def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")]
+)
+def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path, number, code, word):
     nights.night(tmp_path / "in", exposures=30, ccds=4)
     arguments = ["score", "in", "-o", "out", "--device", "cpu", "--threads", "1"]
     command = [sys.executable, "-m", "gpuanom", *arguments]
@@ -202,11 +205,11 @@ def test_ctrl_c_is_one_line_and_the_same_command_goes_on(tmp_path):
                                stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
     lines = [process.stderr.readline() for _ in range(3)]
     assert lines[1].startswith("exposure "), lines
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     said = [line for line in err.splitlines() if not line.startswith("exposure ")]
-    assert said == ["gpuanom: interrupted; what was measured is kept, and the same command continues from there"]
+    assert said == [f"gpuanom: {word}; what was measured is kept, and the same command continues from there"]
     again = run(arguments, tmp_path)
     assert again.returncode == 0
     assert b"measured already" in again.stderr

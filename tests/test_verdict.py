@@ -222,6 +222,36 @@ def test_a_faint_sky_is_judged_by_its_noise():
     assert "sigma" in null.conditions
 
 
+def test_a_sky_below_the_others_is_not_called_bright():
+    """A single CCD with a dead amplifier has half of its sky, and a scatter that stands for the sky of all."""
+    night = _night(60)
+    night = _changed(
+        night, sigma=0.03 * night.exposures["sky"] * np.exp(0.05 * np.random.default_rng(3).normal(size=60))
+    )
+    found, null = judge(_changed(night, sky=_at(night, "sky", 5, 100.0), sigma=_at(night, "sigma", 5, 100.0)))
+    assert null.sky == "sky"
+    assert found.cause[5] == "bright sky"
+    noisy = _changed(night, sky=_at(night, "sky", 5, 0.5), sigma=_at(night, "sigma", 5, 3000.0))
+    found, null = judge(noisy)
+    assert null.sky == "sigma"
+    assert (found.verdict[5], found.cause[5]) == ("bad", "noise")
+    # By the same null the exposure alone has the same cause.
+    assert "sigma" in null.conditions
+    alone, _ = judge(noisy, known=null)
+    assert alone.cause == found.cause
+    # Where all skies are faint, as of images whose sky was subtracted, sigma alone tells which of them is bright.
+    faint = _changed(night, sky=1e-6 * night.exposures["sky"], sigma=_at(night, "sigma", 5, 3000.0))
+    found, null = judge(faint)
+    assert null.sky == "sigma"
+    assert found.cause[5] == "bright sky"
+
+
+def _at(night, name, i, factor):
+    values = night.exposures[name].copy()
+    values[i] = factor * np.median(values)
+    return values
+
+
 def test_a_large_error_is_no_evidence():
     """Only what an exposure's squared error exceeds the usual one by is added to the scatter."""
     night = _night(100)
@@ -307,7 +337,7 @@ def test_few_exposures_have_no_verdict_and_say_why():
     assert null is None
     assert found.verdict == [""] * 19
     assert found.ccd_verdict.tolist() == [""] * 76
-    assert found.reason[0] == "no verdict: 19 exposures of this kind, and 20 tell what is normal"
+    assert found.reason[0] == "no verdict: 19 exposures of this camera and band, and a verdict needs 20"
     assert judge(_night(20, 4))[1] is not None
 
 

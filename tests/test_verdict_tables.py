@@ -7,8 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
+from rich.console import Console
 
 import gpuanom
+from gpuanom.cli.summary import print_verdicts
 from gpuanom.errors import ReferenceFileError
 from gpuanom.nights.alerts import alert, notice
 from gpuanom.nights.merge import make_references
@@ -78,12 +81,54 @@ def test_the_summary_begins_with_the_verdicts(folder, capfd):
     assert "stripes" in lines[1]
 
 
+def test_an_exposure_is_shown_with_what_its_verdict_rests_on(folder, night, capfd):
+    _, out, _ = run(capfd, "show", folder / "night", "5")
+    lines = out.splitlines()
+    row = next(row for row in night.exposures if row["exposure"] == "5")
+    assert lines[1].startswith("bad: stripes")
+    expected = f"{row['deviation']:.1f} robust standard deviations from what is expected"
+    assert lines[2] == f"{row['score']} stands out most, {expected}"
+    ccds = [ccd for ccd in night.ccds()[row["camera"], "5"] if ccd["verdict"] in ("bad", "check")]
+    told = [line for line in lines[3:10] if line.startswith(("CCD ", "all "))]
+    assert told in ([f"all {row['n_ccd']} CCDs: bad"], [f"CCD {c['ccd']}: {c['verdict']}, {c['cause']}" for c in ccds])
+    here, usual = next(line.split()[1:] for line in lines if line.startswith("stripe_power"))
+    assert float(here) == round(row["stripe_power"], 1) > 3 * float(usual)
+    fine = next(row for row in night.exposures if row["verdict"] == "ok")
+    assert "stands out most" not in run(capfd, "show", folder / "night", fine["exposure"])[1]
+
+
+def test_the_reasons_for_no_verdict_name_their_datasets(capsys):
+    rows = [
+        ("A", "r", "", "no verdict: few"),
+        ("A", "g", "", "no verdict: few"),
+        ("A", "r", "ok", ""),
+        ("B", "", "", "x"),
+    ]
+    rows += [(camera, "i", "", "no verdict: 1 exposure, and a verdict needs 20") for camera in "BCDE"]
+    table = Table(rows=rows, names=("camera", "band", "verdict", "cause"))
+    print_verdicts(table, Console(width=200))
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "2 exposures of A r, A g: no verdict: few",
+        "1 exposure of B: x",
+        "4 exposures of B i, C i, D i and 1 more: no verdict: 1 exposure, and a verdict needs 20",
+        "for verdicts, score more exposures together (gpuanom merge joins scored nights), or give --reference",
+        "",
+    ]
+
+
+def test_a_merged_night_is_told_by_its_verdicts(folder, tmp_path, capfd):
+    _, scored, _ = run(capfd, "score", "-o", folder / "night")
+    code, out, _ = run(capfd, "merge", folder / "night", "-o", tmp_path / "merged")
+    assert code == 0
+    assert out.splitlines()[:2] == scored.splitlines()[:2]
+
+
 def test_small_nights_say_why_they_have_no_verdict(tmp_path, capfd):
     nights.night(tmp_path / "in", exposures=3, ccds=1)
     code, out, _ = run(capfd, "score", tmp_path / "in", "-o", tmp_path / "night", "--device", "cpu")
     assert code == 0
     assert out.splitlines()[0] == "verdicts: 0 bad, 0 check, 0 ok, 3 without a verdict"
-    assert "3 exposures: no verdict: 3 exposures of this kind, and 20 tell what is normal" in out
+    assert "3 exposures: no verdict: 3 exposures of this camera and band, and a verdict needs 20" in out
 
 
 def test_lists_hold_what_is_bad(folder, night, capfd):

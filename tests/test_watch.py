@@ -532,8 +532,18 @@ def test_links_and_folders_that_cannot_be_looked_at_are_named_once_and_linked_ni
     (tmp_path / "in" / "gone").symlink_to(tmp_path / "nowhere")
     told, _, said = once(tmp_path / "in", tmp_path / "out")
     assert len(told) == 3
-    assert said == [f"{tmp_path}/in/gone: is a link to {tmp_path}/nowhere, which does not exist, so it cannot be read "
-                    "(mend or remove the link)"]  # fmt: skip
+    reason = f"is a link to {tmp_path}/nowhere, which does not exist, so it cannot be read (mend or remove the link)"
+    assert said == [f"failed {tmp_path}/in/gone: {reason}"]
+    rows = {row["exposure"]: row for row in gpuanom.open_night(tmp_path / "out").exposures}
+    assert (rows["gone"]["status"], rows["gone"]["note"]) == ("unreadable", reason)
+    assert once(tmp_path / "in", tmp_path / "out")[2] == []
+    # The row is that of `gpuanom score`, and goes when the link is mended.
+    gpuanom.score(tmp_path / "in", tmp_path / "scored", settings=QUICK, device="cpu")
+    tables = [(tmp_path / folder / "exposures.ecsv").read_bytes() for folder in ("out", "scored")]
+    assert tables[0] == tables[1]
+    (tmp_path / "in" / "gone").unlink()
+    assert once(tmp_path / "in", tmp_path / "out")[2] == []
+    assert "gone" not in gpuanom.open_night(tmp_path / "out").tables.exposures["exposure"]
 
 
 def test_decisions_and_exposures_without_a_band_are_told_as_score_tells_them(tmp_path, caplog):

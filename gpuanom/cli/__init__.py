@@ -17,6 +17,7 @@ import click
 
 from gpuanom import compile_ahead, compiling
 from gpuanom.cli import streams
+from gpuanom.cli.signals import Interrupting
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.system import raise_open_files
 from gpuanom.version import __version__
@@ -53,6 +54,9 @@ _NAMES = (
 )
 """The commands, the usual ones first. Each is the function of that name in the module of that name."""
 
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended."""
 
 _MEASURING = (["score"], ["watch"])
 """The commands that keep each measurement at once."""
@@ -128,8 +132,10 @@ def main(arguments: list[str] | None = None) -> None:
     # Before it ends, Python would search what is left for objects that refer to each other, which takes half a second
     # for the tables of a survey.
     atexit.register(gc.freeze)
+    interrupting = Interrupting()
     try:
-        code = cli.main(args=arguments, prog_name="gpuanom", standalone_mode=False)
+        with interrupting.heard():
+            code = cli.main(args=arguments, prog_name="gpuanom", standalone_mode=False)
         if unwritten := streams.finish():
             click.echo(f"gpuanom: {unwritten}", err=True)
             sys.exit(1)
@@ -142,8 +148,8 @@ def main(arguments: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         command = (sys.argv[1:] if arguments is None else arguments)[:1]
         kept = "; what was measured is kept, and the same command continues from there" if command in _MEASURING else ""
-        click.echo(f"gpuanom: interrupted{kept}", err=True)
-        sys.exit(130)
+        click.echo(f"gpuanom: {interrupting.word}{kept}", err=True)
+        sys.exit(interrupting.code)
     except MemoryError:
         click.echo("gpuanom: out of memory (fewer --threads need less of it)", err=True)
         sys.exit(2)
@@ -154,4 +160,6 @@ def main(arguments: list[str] | None = None) -> None:
         kind = type(error).__name__
         click.echo(f"gpuanom: unexpected {kind}: {printable(str(error))} (GPUANOM_TRACEBACK=1 shows where)", err=True)
         sys.exit(2)
+    if code == INTERRUPTED:
+        code = interrupting.code  # a command that has words of its own for an interrupt
     sys.exit(code if isinstance(code, int) else 0)

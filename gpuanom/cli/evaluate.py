@@ -19,7 +19,8 @@ from gpuanom.records import KINDS
 from gpuanom.review import evaluate as judging
 from gpuanom.review import labels
 from gpuanom.review.evaluate import Recalled
-from gpuanom.review.opened import ScoredNight, open_night
+from gpuanom.review.opened import ScoredNight, key_of, open_night
+from gpuanom.scoring.verdict_levels import VERDICTS
 
 EPILOG = """\b
 Examples:
@@ -27,6 +28,7 @@ Examples:
   gpuanom evaluate scored --labels ann.csv --labels bob.csv --figure rates.pdf --table rates.csv
   gpuanom evaluate scored --analysts all --score z    labels on which all analysts agree; exposures ranked by z
   gpuanom evaluate scored --known my-list.csv         ranks of known anomalies (columns: exposure, kind)
+  gpuanom evaluate scored --known night/truth.ecsv    ranks of simulated anomalies, and the verdicts on them
 
 \b
 The "12 of 13" of the paper, if you have the 1171 exposures of CFHTLenS in the i band, each in a folder with the name of
@@ -45,7 +47,11 @@ its field (the field w2p2p2 is recognised by this name alone):
     type=GivenPath(dir_okay=False),
     help="CSV file of labels; may be repeated (default: the labels kept in SCORED).",
 )
-@click.option("--known", help="List of known anomalies: cfhtlens (the paper's), or a CSV file with a column exposure.")
+@click.option(
+    "--known",
+    help="List of known anomalies: cfhtlens (the paper's), the truth.ecsv of a simulated night, or a CSV file with a "
+    "column exposure.",
+)
 @click.option(
     "--score",
     type=click.Choice(judging.SCORES),
@@ -96,7 +102,7 @@ def evaluate(
 
     SCORED is a folder that `gpuanom score` made. Prints, for each camera and band, which share of the exposures with
     the highest scores people call prominent, and prominent or dubious (figures 5, 7 and 9 of the paper); with --known,
-    the ranks of known anomalies, and how many of them are among the highest scores.
+    the ranks of known anomalies, how many of them are among the highest scores, and the verdicts on them.
     """
     if figure is not None:
         require_figure(figure)
@@ -163,15 +169,22 @@ def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) ->
     console = summary_console()
     kinds = [kind for kind in judging.JUDGED if any(kind in r.ranks for r in found)]
     grid = Grid(title="known anomalies and their ranks", title_justify="left", box=None)
-    for name in ("list", "exposure", "field", *kinds, "found by", "paper"):
+    judged = {key_of(row): str(row["verdict"] or "-") for row in night.exposures if "verdict" in row}
+    verdict = ("verdict",) if judged else ()
+    for name in ("list", "exposure", "field", *kinds, "found by", *verdict, "paper"):
         grid.add_column(name, justify="right" if name in kinds else "left")
     for r in found:
         ranks = [f"{r.ranks[kind][0]} of {r.ranks[kind][1]}" if kind in r.ranks else "-" for kind in kinds]
         name = r.key[1] if r.key else r.known.exposure
         by = ", ".join(r.by) or ("not found" if r.key else "not in this night")
-        texts = (r.known.group, name, r.known.field, *ranks, by, r.known.paper)
+        told = (judged.get(r.key, "-") if r.key else "-",) if judged else ()
+        texts = (r.known.group, name, r.known.field, *ranks, by, *told, r.known.paper)
         grid.add_row(*(Text(printable(text)) for text in texts))
     console.print(grid)
+    if judged:
+        held = [judged[r.key] for r in found if r.key in judged]
+        counts = ", ".join(f"{held.count(name)} {name}" for name in VERDICTS)
+        console.print(Text(f"verdicts on the {len(held)} known anomalies of this night: {counts}"))
     for group in dict.fromkeys(r.known.group for r in found):
         members = [r for r in found if r.known.group == group]
         absent = sum(r.key is None for r in members)

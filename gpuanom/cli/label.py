@@ -88,7 +88,7 @@ def _summary(kept: list[labels.Label]) -> None:
     from gpuanom.review import labels
 
     if not kept:
-        click.echo("no labels")
+        click.echo("no labels (make some in the page of gpuanom report, or as a CSV file: gpuanom label --help)")
     for analyst in sorted({a.analyst for a in kept}, key=natural_key):
         grades = Counter(a.label for a in kept if a.analyst == analyst)
         counts = ", ".join(f"{grades[grade]} {grade}" for grade in reversed(labels.GRADES))

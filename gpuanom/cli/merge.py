@@ -61,6 +61,7 @@ def merge(
 
     At the end, the CCDs without a measurement are counted by reason; if CCDs were lost, the exit code is 1.
     """
+    from gpuanom.cli.summary import print_verdicts, summary_console
     from gpuanom.nights.merge import merge_nights
     from gpuanom.tables.left_out import left_out
 
@@ -73,5 +74,6 @@ def merge(
         add=add,
         say=lambda line: click.echo(printable(line), err=True),
     )
+    print_verdicts(tables.plain[0], summary_console())
     click.echo(f"{counted(len(tables.plain[0]), 'exposure')} in {output}")
     return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))

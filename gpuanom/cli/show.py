@@ -19,7 +19,7 @@ from gpuanom.cameras.focalplane import places
 from gpuanom.cli.figures import figure_class, require_figure, save
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
-from gpuanom.cli.summary import KIND_NAMES, summary_console
+from gpuanom.cli.summary import KIND_NAMES, filled, summary_console
 from gpuanom.errors import InputError, printable
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.ccds import scales
@@ -36,6 +36,15 @@ Examples:
   gpuanom show scored 845291 -o 845291.png      also draw its focal plane, orientations and brightest sources
   gpuanom show scored 12 --camera DECam         where several cameras have an exposure 12
 """
+
+NUMBERS = {
+    **{"fwhm": ".2f", "ellipticity": ".3f", "kurtosis": ".2f", "n_sources": ".0f", "sky": ".6g", "sigma": ".4g"},
+    **{"stripe_power": ".1f", "row_jitter": ".2f", "column_jitter": ".2f", "map_rms": ".3f"},
+}
+"""What the cause of a verdict is mostly seen in, and how it is printed."""
+
+CCDS = 5
+"""At most so many bad CCDs have a line of their own."""
 
 WIDTH = 40
 """Characters of a bar."""
@@ -118,6 +127,11 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
     facts = (row["camera"], row["band"], row["date_obs"], f"{row['n_ccd_used']} of {row['n_ccd']} CCDs")
     console.print(Text(printable(f"exposure {row['exposure']}: " + ", ".join(str(f) for f in facts if f))))
     console.print(Text(printable(judged_as(row))))
+    if row.get("verdict") not in (None, "", OK) and row.get("score") and row.get("deviation") is not None:
+        by = f"{row['deviation']:.1f} robust standard deviations from what is expected"
+        console.print(Text(f"{row['score']} stands out most, {by}"))
+    for line in _bad_ccds(night, row):
+        console.print(Text(printable(line)))
     if row["note"]:
         console.print(Text(printable(row["note"])))
     grid = Grid(box=None, pad_edge=False)
@@ -129,6 +143,7 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
         values = [(row.get(f"{kind}_{name.lower()}"), spec) for name, spec in {**columns, "alignment": ".2f"}.items()]
         grid.add_row(KIND_NAMES[kind], *("-" if value is None else format(value, spec) for value, spec in values))
     console.print(grid)
+    _print_numbers(night, row, console)
     if row.get("autoencoder_mse") is not None:
         numbers = {"mse": ".4g", "rank": "d", "deviation": ".1f"}
         told = ((name, row[f"autoencoder_{name}"], spec) for name, spec in numbers.items())
@@ -138,6 +153,56 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
         console.print()
         for line in text_histogram(histogram, ascii_only=not (console.encoding or "").lower().startswith("utf")):
             console.print(Text(line))
+
+
+def _bad_ccds(night: ScoredNight, row: dict[str, Any]) -> list[str]:
+    """A line for each of the first CCDs that are bad or to be checked, or one for all CCDs."""
+    ccds = night.tables.plain[1]
+    if "verdict" not in ccds.colnames:
+        return []
+    its = np.flatnonzero((ccds["camera"] == row["camera"]) & (ccds["exposure"] == row["exposure"]))
+    bad = [ccd for ccd in (ccds[int(i)] for i in its) if str(ccd["verdict"]) not in ("", OK)]
+    if len(its) > 1 and len(bad) == len(its) and len({_said(ccd) for ccd in bad}) == 1:
+        return [f"all {len(its)} CCDs: {bad[0]['verdict']}"]
+    lines = [f"CCD {ccd['ccd']}: {ccd['verdict']}, {ccd['cause']}" for ccd in bad[:CCDS]]
+    more = len(bad) - len(lines)
+    return lines + ([f"and {more} more CCDs (gpuanom tables {night.folder} --table ccds)"] if more else [])
+
+
+def _said(ccd: Mapping[str, Any]) -> tuple[str, str]:
+    """What is said of a CCD, without its name."""
+    return str(ccd["verdict"]), str(ccd["cause"]).replace(f" on {ccd['ccd']}", "")
+
+
+def _print_numbers(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
+    """Print what was measured of the exposure beside the median of the exposures of its camera and band."""
+    exposures, ccds = night.tables.plain
+    alike = (exposures["camera"] == row["camera"]) & (exposures["band"] == row["band"])
+    this = exposures["exposure"] == row["exposure"]
+    of_camera = ccds["camera"] == row["camera"]
+    alike_ccds = of_camera & np.isin(ccds["exposure"], exposures["exposure"][alike])
+    this_ccds = of_camera & (ccds["exposure"] == row["exposure"])
+    grid = Grid(box=None, pad_edge=False)
+    for name in ("", "here", "usual"):
+        grid.add_column(name, justify="right" if name else "left")
+    for name, spec in NUMBERS.items():
+        table, its, others = (exposures, alike & this, alike) if name not in ("sky", "sigma") else (
+            ccds, this_ccds, alike_ccds
+        )  # fmt: skip
+        if name == "ellipticity" and "e1" in table.colnames:
+            values = np.hypot(filled(table["e1"]), filled(table["e2"]))
+        elif name in table.colnames:
+            values = filled(table[name])
+        else:
+            continue
+        here, usual = values[its], values[others]
+        if np.isfinite(here).any():
+            grid.add_row(name, format(np.nanmedian(here), spec), format(np.nanmedian(usual), spec))
+    if grid.row_count:
+        console.print()
+        console.print(grid)
+        n = int(np.count_nonzero(alike))
+        console.print(Text(f"usual: the median of {n} exposures of this camera and band; sky and sigma: of their CCDs"))
 
 
 def text_histogram(histogram: Histogram, *, ascii_only: bool = False) -> list[str]:

@@ -10,6 +10,42 @@ from types import FrameType
 from typing import Any
 
 
+class Interrupting:
+    """Lets SIGTERM, as batch systems send it, and SIGHUP interrupt a command as Ctrl-C does.
+
+    Attributes
+    ----------
+    number : signal.Signals or None
+        The signal that came, if one did.
+    """
+
+    def __init__(self) -> None:
+        self.number: signal.Signals | None = None
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Hear the signals; a second one ends the program at once."""
+        with (
+            ended_by_signals((signal.SIGTERM,), lambda: self._interrupt(signal.SIGTERM)),
+            ended_by_signals((signal.SIGHUP,), lambda: self._interrupt(signal.SIGHUP)),
+        ):
+            yield
+
+    @property
+    def word(self) -> str:
+        """What ended the command, for the line that says so."""
+        return "interrupted" if self.number is None else f"ended by {self.number.name}"
+
+    @property
+    def code(self) -> int:
+        """The exit code, which shells give to a program that the signal killed."""
+        return 128 + (signal.SIGINT if self.number is None else self.number)
+
+    def _interrupt(self, number: signal.Signals) -> None:
+        self.number = number
+        raise KeyboardInterrupt
+
+
 @contextmanager
 def ended_by_signals(numbers: tuple[signal.Signals, ...], end: Callable[[], None]) -> Iterator[None]:
     """Let the first of these signals end a command in good order; a second one ends the command at once.

@@ -70,6 +70,14 @@ def _words(text: str) -> list[str]:
     "--seed", default=1, show_default=True, type=click.IntRange(0), help="Seed: equal seeds give equal files."
 )
 @click.option(
+    "--night",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 900),
+    help="Which night of the same camera to draw: each begins a day later, and its exposures are numbered from 1000 "
+    "more.",
+)
+@click.option(
     "--headers",
     default="plain",
     show_default=True,

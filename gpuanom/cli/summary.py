@@ -24,6 +24,12 @@ _REMEDIES = {
     "alone": "no other exposure of its camera and band to compare with; score more together, or give --reference",
     "no_reference": "the reference holds no exposure of its camera and band",
 }
+MORE_EXPOSURES = "for verdicts, score more exposures together (gpuanom merge joins scored nights), or give --reference"
+"""What to do where a dataset is too small for verdicts."""
+
+DATASETS = 3
+"""At most so many cameras and bands are named behind a reason why exposures have no verdict."""
+
 _NUMBERS = {
     "rank": "d",
     "KL": ".4f",
@@ -58,7 +64,7 @@ def print_summary(night: Night, console: Console) -> None:
         Where to print; below 100 columns some columns are left out.
     """
     exposures = night.tables.plain[0]
-    _print_verdicts(exposures, console)
+    print_verdicts(exposures, console)
     _print_overall(exposures, console)
     for kind in ("source", "isophote", "background"):
         _print_top(exposures, kind, KIND_NAMES[kind], console)
@@ -75,8 +81,16 @@ def print_summary(night: Night, console: Console) -> None:
         console.print(Text(f"tables: {', '.join(str(path) for path in night.written)}"))
 
 
-def _print_verdicts(exposures: PlainTable, console: Console) -> None:
-    """Print how many exposures are bad, to be checked and ok, and why the bad ones are bad."""
+def print_verdicts(exposures: PlainTable, console: Console) -> None:
+    """Print how many exposures are bad, to be checked and ok, and why the bad ones are bad.
+
+    Parameters
+    ----------
+    exposures : PlainTable
+        The table of exposures; without verdicts nothing is printed.
+    console : Console
+        Where to print.
+    """
     if "verdict" not in exposures.colnames or not len(exposures):
         return
     verdict, cause = [str(v) for v in exposures["verdict"]], [str(c) for c in exposures["cause"]]
@@ -93,16 +107,31 @@ def _print_verdicts(exposures: PlainTable, console: Console) -> None:
         console.print(grid)
     if len(bad) > TOP:
         console.print(Text(f"and {len(bad) - TOP} more; the column `verdict` of the tables has all"))
-    reasons = [c for v, c in zip(verdict, cause, strict=True) if not v and c]
-    for reason in dict.fromkeys(reasons):
-        n = reasons.count(reason)
-        console.print(Text(f"{counted(n, 'exposure')}: {printable(reason)}"))
+    _print_reasons(exposures, verdict, cause, console)
     console.print()
+
+
+def _print_reasons(exposures: PlainTable, verdict: list[str], cause: list[str], console: Console) -> None:
+    """Print why exposures have no verdict, and of which cameras and bands these are."""
+    cameras, bands = exposures["camera"].tolist(), exposures["band"].tolist()
+    datasets = [" ".join(filter(None, (str(c), str(b)))) for c, b in zip(cameras, bands, strict=True)]
+    several = len(set(datasets)) > 1
+    reasons: dict[str, list[str]] = {}
+    for dataset, v, reason in zip(datasets, verdict, cause, strict=True):
+        if not v and reason:
+            reasons.setdefault(reason, []).append(dataset)
+    for reason, of_these in reasons.items():
+        names = [name for name in dict.fromkeys(of_these) if name]
+        shown = ", ".join(names[:DATASETS]) + (f" and {len(names) - DATASETS} more" if len(names) > DATASETS else "")
+        of = f" of {shown}" if several and names else ""
+        console.print(Text(printable(f"{counted(len(of_these), 'exposure')}{of}: {reason}")))
+    if any("a verdict needs" in reason for reason in reasons):
+        console.print(Text(MORE_EXPOSURES))
 
 
 def _print_overall(exposures: PlainTable, console: Console) -> None:
     """Print the head of the table: the exposures with the largest deviation of any kind."""
-    deviations = np.stack([_filled(exposures[f"{kind}_deviation"]) for kind in KINDS], axis=1)
+    deviations = np.stack([filled(exposures[f"{kind}_deviation"]) for kind in KINDS], axis=1)
     known = np.flatnonzero(np.isfinite(deviations).any(axis=1))
     if not known.size:
         return
@@ -159,8 +188,8 @@ def _by_deviation(deviation: Doubles, score: Doubles) -> Integers:
 
 
 def _print_top(exposures: PlainTable, kind: str, title: str, console: Console) -> None:
-    deviation = _filled(exposures[f"{kind}_deviation"])
-    z = _filled(exposures[f"{kind}_z"])
+    deviation = filled(exposures[f"{kind}_deviation"])
+    z = filled(exposures[f"{kind}_z"])
     known = np.flatnonzero(~np.isnan(z))
     if not known.size:
         console.print(Text(f"{title}: no scores\n"))
@@ -185,7 +214,7 @@ def _print_top(exposures: PlainTable, kind: str, title: str, console: Console) -
 def _print_reconstructed(exposures: PlainTable, console: Console) -> None:
     """Print the exposures whose stamps an autoencoder reconstructs worst."""
     title = "reconstruction of stamps"
-    mse, deviation = _filled(exposures["autoencoder_mse"]), _filled(exposures["autoencoder_deviation"])
+    mse, deviation = filled(exposures["autoencoder_mse"]), filled(exposures["autoencoder_deviation"])
     known = np.flatnonzero(~np.isnan(mse))
     if not known.size:
         console.print(Text(f"{title}: no scores\n"))
@@ -201,7 +230,19 @@ def _print_reconstructed(exposures: PlainTable, console: Console) -> None:
     console.print()
 
 
-def _filled(column: object) -> np.typing.NDArray[np.float64]:
+def filled(column: object) -> np.typing.NDArray[np.float64]:
+    """Return the numbers of a column.
+
+    Parameters
+    ----------
+    column : array_like
+        Of a table; may be masked.
+
+    Returns
+    -------
+    ndarray of float64
+        NaN where there is no number.
+    """
     return np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
 
 

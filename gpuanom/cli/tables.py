@@ -21,7 +21,7 @@ Examples:
   gpuanom tables scored --where "verdict = 'bad'"                               the bad exposures, as CSV
   gpuanom tables survey --where "band = 'r' and verdict = 'bad'" --columns exposure,cause,evidence,file
   gpuanom tables survey --table ccds --where "ccd = 'N4' and sigma > 40" --columns exposure,sigma -o n4.csv
-  gpuanom tables survey --where "source_deviation > 5" --format ecsv -o high.ecsv
+  gpuanom tables survey --where "source_deviation > 5" -o high.ecsv                        as ECSV
 
 \b
 A condition is SQL, as SQLite knows it: and, or, not, in, between, like, is null; texts in single quotes.
@@ -44,18 +44,20 @@ A missing number is NULL, a missing text is empty. docs/tables.md explains every
     "--format",
     "form",
     type=click.Choice(list(FORMATS)),
-    default="csv",
-    show_default=True,
-    help="Format of what is written; ecsv and fits keep units and descriptions.",
+    help="Format of what is written; ecsv and fits keep units and descriptions. (Default: by the ending of --output, "
+    "such as .ecsv; else csv.)",
 )
 @click.option("--output", "-o", type=GivenPath(dir_okay=False), help="File to write (default: print CSV).")
-def tables(folder: Path, table: str, where: str, columns: str, form: str, output: Path | None) -> int:
+def tables(folder: Path, table: str, where: str, columns: str, form: str | None, output: Path | None) -> int:
     """Choose rows and columns of the tables of a night or a survey.
 
     SCORED is a folder that `gpuanom score` made. The newest of its files exposures.ecsv and exposures.parquet (or
     ccds.ecsv and ccds.parquet) is read, one part at a time, and of a Parquet file only the columns that are needed. The
     rows keep their order, the most anomalous exposures first.
     """
+    if form is None:
+        ending = "" if output is None else output.suffix[1:].lower()
+        form = ending if ending in FORMATS else "csv"
     require_formats((form,))
     if output is None and form != "csv":
         raise click.UsageError(f"--format {form} is written to a file: give --output too")

@@ -78,7 +78,9 @@ class Arrivals:
     Attributes
     ----------
     troubles : tuple of str
-        Why inputs, or folders and links below them, could not be read at the last look.
+        Why inputs, or folders below them, could not be read at the last look.
+    broken : dict of Path to str
+        The links that led nowhere at the last look, and what is wrong with each, with the remedy.
     """
 
     def __init__(
@@ -97,16 +99,18 @@ class Arrivals:
         self._settled: set[Path] = set()
         self._given_up: set[Path] = set()
         self.troubles: tuple[str, ...] = ()
+        self.broken: dict[Path, str] = {}
 
     def look(self) -> bool:
         """Look at all files once; return whether anything has changed since the last look."""
         now = self._clock()
-        changed = False
+        broken = self.broken
         states: dict[Path, State] = {}
         for path in self._listed():
             state = state_of(path)
             if state is not None:
                 states[path] = state
+        changed = self.broken != broken
         for path, state in states.items():
             held = self._files.get(path)
             if held is None or held.state != state:
@@ -124,6 +128,7 @@ class Arrivals:
     def _listed(self) -> Iterable[Path]:
         """The files of all inputs; an input that cannot be read just now keeps the files of the last look."""
         troubles: dict[str, None] = {}
+        self.broken = {}
         for i, given in enumerate(self._inputs):
             found: set[Path] = set()
             troubled = False
@@ -133,7 +138,10 @@ class Arrivals:
                         found.add(item)
                 elif not isinstance(item, NothingThereError):
                     troubled = True
-                    troubles[str(item)] = None
+                    if item.file is not None and Path(item.file).is_symlink():
+                        self.broken[Path(item.file)] = f"{item.reason} ({item.remedy})"
+                    else:
+                        troubles[str(item)] = None
             if troubled:
                 found |= self._of_input.get(i, set())
             self._of_input[i] = found

@@ -78,7 +78,7 @@ def why_not(exposures: Sequence[Exposure], settings: Settings) -> dict[ExposureK
     least = settings.verdict_exposures
     return {
         key: f"no verdict: {counted(n, 'exposure')} of {' '.join(key).strip()},"
-        f" and {least} tell what is normal ({REMEDY})"
+        f" and a verdict needs {least} ({REMEDY})"
         for key, n in sizes.items()
         if n < least
     }

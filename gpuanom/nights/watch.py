@@ -183,8 +183,10 @@ class _Watch:
         if self._dirty or self._ranks.new:
             self._rank()
         self._ranks.finish(self._store, is_ended=pace.stop.is_set())
-        if pace.once and not self._arrivals.paths() and not self._arrivals.given_up():
-            raise InputError("; ".join(self._arrivals.troubles[:3]) or "no FITS file among the inputs")
+        arrivals = self._arrivals
+        if pace.once and not arrivals.paths() and not arrivals.given_up():
+            troubles = (*arrivals.troubles, *(f"{path}: {reason}" for path, reason in arrivals.broken.items()))
+            raise InputError("; ".join(troubles[:3]) or "no FITS file among the inputs")
         self._events.left_out(self._ranks.left_out)
         with self._store() as store:
             self._events.failures(store.failures())
@@ -258,6 +260,8 @@ class _Watch:
         given_up = tuple(
             FileFailure(path, printable(f"not whole: {lack} (it is taken up when it changes)"), INCOMPLETE)
             for path, lack in arrivals.given_up().items()
+        ) + tuple(
+            FileFailure(path, printable(reason), "unreadable") for path, reason in sorted(arrivals.broken.items())
         )
         found = without_unfinished(discover(paths, settings, self._files), given_up, arrivals)
         self._say_decisions(found)

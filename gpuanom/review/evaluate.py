@@ -20,7 +20,7 @@ from gpuanom.digits import printed
 from gpuanom.errors import InputError, OutputError, printable
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import KINDS, ExposureKey
-from gpuanom.review import labels
+from gpuanom.review import excluded_visits, labels
 from gpuanom.review.labels import Label
 from gpuanom.review.opened import ScoredNight, is_background, key_of
 from gpuanom.settings import decimal
@@ -220,7 +220,7 @@ def read_known(name: str | Path) -> list[KnownAnomaly]:
     ----------
     name : str or Path
         Name of a list that ships with the package (`SHIPPED`), or a CSV file with a column exposure, and optionally
-        field, n, kind, list and paper; lines that begin with # are comments.
+        field, n, kind, list and paper; lines that begin with # are comments. Or the truth.ecsv of a simulated night.
 
     Returns
     -------
@@ -236,6 +236,8 @@ def read_known(name: str | Path) -> list[KnownAnomaly]:
     else:
         shipped = f"shipped with gpuanom: {', '.join(SHIPPED)}"
         text = labels.csv_text(name, f"check the path and its permissions; {shipped}")
+    if text.startswith(excluded_visits.MARK):
+        return _anomalies_of_truth(text, name)
     numbered = [(i, t) for i, t in enumerate(text.splitlines(), 1) if t.strip() and not t.startswith("#")]
     lines = csv.DictReader((t for _, t in numbered), strict=True)
     if "exposure" not in (lines.fieldnames or ()):
@@ -245,6 +247,16 @@ def read_known(name: str | Path) -> list[KnownAnomaly]:
         return [_known(row, name, numbered[lines.line_num - 1][0]) for row in lines]
     except csv.Error as error:
         raise InputError(f"line {numbered[lines.reader.line_num - 1][0]}: {error}", file=name) from None
+
+
+def _anomalies_of_truth(text: str, name: str | Path) -> list[KnownAnomaly]:
+    table = excluded_visits.read_ecsv(text, name)
+    if missing := {"exposure", "kind", "class"} - set(table.colnames):
+        words = f"the column {', '.join(sorted(missing))} is missing"
+        raise InputError(words, file=name, remedy="name the truth.ecsv of a simulated night, or a CSV file")
+    names = {"exposure": "exposure", "kind": "kind", "list": "class"}
+    rows: list[dict[str | None, Any]] = [{key: str(row[column]) for key, column in names.items()} for row in table]
+    return [_known(row, name, i) for i, row in enumerate(rows, 1) if row["list"] != "none"]
 
 
 def _known(row: Mapping[str | None, Any], name: str | Path, line: int) -> KnownAnomaly:

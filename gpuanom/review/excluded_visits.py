@@ -68,10 +68,7 @@ def from_text(text: str, path: Path) -> list[tuple[str, str]]:
     InputError
         When the text is no such list.
     """
-    try:
-        table = Table.read(text.replace("\r\n", "\n").split("\n"), format="ascii.ecsv")
-    except Exception as error:  # the ECSV reader raises many kinds on files that are not ECSV
-        raise InputError(f"cannot be read as ECSV: {' '.join(str(error).split())[:120]}", file=path) from None
+    table = read_ecsv(text, path)
     missing = [name for name in ("exposure", "comment") if name not in table.colnames]
     if missing:
         words = f"a list of excluded visits has the columns exposure and comment; {', '.join(missing)} missing"
@@ -80,3 +77,27 @@ def from_text(text: str, path: Path) -> list[tuple[str, str]]:
         raise InputError("a row without an exposure", file=path)
     comments = np.ma.filled(np.ma.asarray(table["comment"], dtype=np.str_), "")
     return [(printable(str(e)), printable(str(c)).strip()) for e, c in zip(table["exposure"], comments, strict=True)]
+
+
+def read_ecsv(text: str, path: str | Path) -> Table:
+    """Read a table that people or programs may have changed.
+
+    Parameters
+    ----------
+    text : str
+    path : str or Path
+        The file, for messages.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    InputError
+        When the text is no ECSV.
+    """
+    try:
+        return Table.read(text.replace("\r\n", "\n").split("\n"), format="ascii.ecsv")
+    except Exception as error:  # the ECSV reader raises many kinds on files that are not ECSV
+        raise InputError(f"cannot be read as ECSV: {' '.join(str(error).split())[:120]}", file=path) from None

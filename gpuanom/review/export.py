@@ -82,7 +82,8 @@ class Criterion:
         given = [name for name, value in vars(self).items() if value is not None]
         if len(given) != 1:
             raise SettingsError(
-                f"give one of verdict, rank, z, p, deviation, fdr and label, not {', '.join(given) or 'none'}"
+                "choose by one of verdict, rank, z, p, deviation, fdr and label, not by "
+                + (" and ".join(given) or "none of them")
             )
         return given[0]
 

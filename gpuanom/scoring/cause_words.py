@@ -13,8 +13,8 @@ import numpy as np
 from gpuanom.records import Doubles, Flags, Integers
 from gpuanom.scoring import cause_choice
 from gpuanom.scoring.crossed_ccds import with_streak
-from gpuanom.scoring.judged import DEAD, FLAT, WIDE_AND_FLAT, WORST, Judged
-from gpuanom.scoring.null import Evidence
+from gpuanom.scoring.judged import DEAD, FLAT, NOISE, WIDE_AND_FLAT, WORST, Judged
+from gpuanom.scoring.null import Evidence, Null
 from gpuanom.scoring.statistics_table import Measured
 from gpuanom.scoring.verdict_levels import LEVELS, OK, Levels
 
@@ -42,12 +42,14 @@ class Causes(NamedTuple):
     deciding: Integers
 
 
-def causes(measured: Measured, found: Evidence, levels: Levels, check: float) -> Causes:
+def causes(measured: Measured, null: Null, found: Evidence, levels: Levels, check: float) -> Causes:
     """Name the causes of verdicts.
 
     Parameters
     ----------
     measured : Measured
+    null : Null
+        What the exposures were judged by.
     found : Evidence
     levels : Levels
     check : float
@@ -57,6 +59,7 @@ def causes(measured: Measured, found: Evidence, levels: Levels, check: float) ->
     -------
     Causes
     """
+    noisy = _noisy(measured, null)
     wide = _wide_stars(found, check)
     of_ccds = _of_bad_ccds(measured, found, levels, wide)
     named = _named(measured, found, levels.strongest, check)
@@ -69,7 +72,7 @@ def causes(measured: Measured, found: Evidence, levels: Levels, check: float) ->
             if not found.statistics[row].of_ccds:
                 deciding[i] = found.ccd_statistic[worst]
         else:
-            of_exposures[i] = _of_exposure(measured, found, i, row, wide)
+            of_exposures[i] = _of_exposure(measured, found, i, row, wide, noisy=bool(noisy[i]))
         for j in range(int(starts[i]), int(starts[i + 1])):
             if levels.of_ccds[j] == levels.of_exposures[i]:
                 of_ccds.setdefault(j, of_exposures[i])
@@ -117,11 +120,13 @@ def _of_bad_ccds(measured: Measured, found: Evidence, levels: Levels, wide: Flag
     return result
 
 
-def _of_exposure(measured: Measured, found: Evidence, i: int, row: int, wide: Flags) -> str:
+def _of_exposure(measured: Measured, found: Evidence, i: int, row: int, wide: Flags, *, noisy: bool) -> str:
     """The cause of exposure i, which the statistic of this row names; one of CCDs speaks of the CCD that is worst."""
     judged, at = found.statistics[row], int(found.worst_ccd[row, i])
     values = _values(measured.exposures, i)
     if at < 0:
+        if noisy and judged.name == "sky":
+            judged = replace(judged, above=NOISE)
         return words(_worded(judged, wide=bool(wide[0, i]), dark=False), float(found.deviation[row, i]), values, "")
     judged = _worded(judged, wide=bool(wide[1, i]), dark=bool(found.dark[at]))
     values |= _values(measured.ccds, at)
@@ -135,6 +140,20 @@ def _add_streaks(measured: Measured, known: Flags, of_exposures: list[str], of_c
         of_exposures[i] = "; ".join(filter(None, (of_exposures[i], STREAK)))
     for j in crossed.tolist():
         of_ccds[j] = "; ".join(filter(None, (of_ccds.get(j), STREAK)))
+
+
+def _noisy(measured: Measured, null: Null) -> Flags:
+    """The exposures whose sky is faint by their own sigma alone, and is not by the usual one.
+
+    Where sigma stands for the sky, such a sky would be called bright, as that of a single CCD with a dead amplifier is.
+    """
+    sky, sigma = measured.exposures.get("sky"), measured.exposures.get("sigma")
+    if null.sky != "sigma" or sky is None or sigma is None or not np.isfinite(sigma).any():
+        return np.zeros(measured.n_exposures, dtype=bool)
+    known = null.conditions.index("sigma") if "sigma" in null.conditions else None
+    usual = float(np.nanmedian(sigma)) if known is None else math.exp(float(null.covariates.centre[known]))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((sky < null.faint_sky * sigma) & (sky >= null.faint_sky * usual))
 
 
 def _wide_stars(found: Evidence, check: float) -> Flags:

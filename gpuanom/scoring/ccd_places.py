@@ -37,7 +37,7 @@ class UsualCcds(NamedTuple):
     names : tuple of str
         The most frequent set of CCDs, those among them that could not be measured included, in natural order.
     measured : tuple of str
-        The most frequent set of measured CCDs.
+        The most frequent set of measured CCDs among those sets that hold no other CCDs than `names`.
     """
 
     names: tuple[str, ...] = ()
@@ -51,15 +51,19 @@ def usual_ccds(measured: Measured) -> UsualCcds:
     ----------
     measured : Measured
     """
-    grid = measured.grid
-    usual = []
-    for of_each in _sets_of(measured):
-        counted = Counter(text for text in of_each if text)
-        found = [(n, _names(grid, text)) for text, n in counted.items()]
-        best = max(((n, len(names)) for n, names in found), default=None)
-        tied = [names for n, names in found if (n, len(names)) == best]
-        usual.append(min(tied, key=lambda names: [natural_key(name) for name in names], default=()))
-    return UsualCcds(*usual)
+    every, of_these = (
+        [(n, _names(measured.grid, text)) for text, n in Counter(sets).items()] for sets in _sets_of(measured)
+    )
+    names = _most_frequent(every)
+    # Where most exposures have CCDs that could not be measured, the measured ones may all be others.
+    return UsualCcds(names, _most_frequent([(n, some) for n, some in of_these if set(some) <= set(names)]))
+
+
+def _most_frequent(found: Sequence[tuple[int, tuple[str, ...]]]) -> tuple[str, ...]:
+    """The most frequent set of CCDs that is not empty; of equally frequent ones the largest, then the first."""
+    best = max(((n, len(names)) for n, names in found if names), default=None)
+    tied = [names for n, names in found if (n, len(names)) == best]
+    return min(tied, key=lambda names: [natural_key(name) for name in names], default=())
 
 
 def with_comparable_gradients(

@@ -194,6 +194,7 @@ DRAWN_OUT, FLAT, WIDE_AND_FLAT = "elongated or doubled", "out of focus or coma",
 lowers it. A donut makes the stars wider besides."""
 
 DEAD = "dead amplifier"
+NOISE = "noise"
 """What a step between amplifiers means on a CCD whose sky is far darker than that of the others."""
 
 SHAPES: tuple[Judged, ...] = (
@@ -233,7 +234,7 @@ OF_CCDS: tuple[Judged, ...] = (
     _ccd("sky", "background", "glow or bright sky[ on {ccd}]", "shadow or dark sky[ on {ccd}]", two_sided=True,
          precise=2),
     # Whatever makes the sky uneven raises its scatter.
-    _ccd("sigma", "background", "noise[ on {ccd}]", f"{DEAD}[ on {{ccd}}]", two_sided=True, precise=0),
+    _ccd("sigma", "background", f"{NOISE}[ on {{ccd}}]", f"{DEAD}[ on {{ccd}}]", two_sided=True, precise=0),
     *(_stripes(band, of_ccds=True) for band in range(BANDS)),
     _ccd("row_jitter", "background", "row jitter"),
     _ccd("column_jitter", "background", "column jitter"),

@@ -98,6 +98,8 @@ class Null:
         Exposures that the null was made from, without those of rare exposure times.
     few_sources : int
         With fewer sources, statistics of sources and shapes say nothing of an exposure.
+    faint_sky : float
+        A sky below so many sigma is faint, so that sigma stands for the sky.
     statistics : tuple of str
         Names of the statistics; arrays of `parts` have a row for each number that a statistic consists of.
     sky : str
@@ -136,6 +138,7 @@ class Null:
 
     n_exposures: int
     few_sources: int
+    faint_sky: float
     statistics: tuple[str, ...]
     sky: str
     conditions: tuple[str, ...]
@@ -213,6 +216,7 @@ def _fit(measured: Measured, settings: Settings, times: Times) -> tuple[Null, Ev
     null = Null(
         n_exposures=times.n_alike(measured.n_exposures),
         few_sources=settings.few_sources,
+        faint_sky=settings.faint_sky,
         statistics=tuple(j.name for j in chosen),
         sky=sky,
         conditions=conditions,

@@ -83,6 +83,7 @@ def _null_text(null: Null) -> dict[str, Any]:
     return {
         "n_exposures": null.n_exposures,
         "few_sources": null.few_sources,
+        "faint_sky": null.faint_sky,
         "sky": null.sky,
         "clip": null.covariates.clip,
         "patterns": null.patterns,
@@ -191,6 +192,7 @@ def _null(values: Mapping[str, Any], arrays: Arrays) -> Null:
     return Null(
         n_exposures=int(values["n_exposures"]),
         few_sources=int(values["few_sources"]),
+        faint_sky=float(values["faint_sky"]),
         sky=str(values["sky"]),
         covariates=Covariates(arrays["centre"], arrays["scatter"], float(values["clip"])),
         scatter=Scatter(arrays["above"], arrays["below"]),

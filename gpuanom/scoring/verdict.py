@@ -81,10 +81,8 @@ def judge(
     else:
         alike = exposure_times.find(measured.exposures, settings.exposure_time_ratio).n_alike(n)
         if alike < settings.verdict_exposures:
-            kind = "of this kind" if alike == n else "of a frequent exposure time"
-            why = (
-                f"no verdict: {counted(alike, 'exposure')} {kind}, and {settings.verdict_exposures} tell what is normal"
-            )
+            kind = "of this camera and band" if alike == n else "of a frequent exposure time"
+            why = f"no verdict: {counted(alike, 'exposure')} {kind}, and a verdict needs {settings.verdict_exposures}"
             return no_verdicts(n, measured.owner.size, why), None
         known, found = nulls.fit(measured, settings)
     return _verdicts(measured, known, found, settings), known
@@ -108,7 +106,7 @@ def no_verdicts(n: int, n_ccd: int, why: str = "") -> Verdicts:
 def _verdicts(measured: Measured, null: Null, found: Evidence, settings: Settings) -> Verdicts:
     limits = Thresholds.of(settings, null.n_exposures)
     level = levels(measured, null, found, settings, limits)
-    cause = causes(measured, found, level, limits.check)
+    cause = causes(measured, null, found, level, limits.check)
     names = ["" if row < 0 else found.statistics[row].name for row in cause.deciding.tolist()]
     n, n_ccd = measured.n_exposures, measured.owner.size
     deviation = np.append(found.deviation, np.full((1, n), np.nan), axis=0)[cause.deciding, np.arange(n)]

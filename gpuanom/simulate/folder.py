@@ -131,9 +131,10 @@ def _same(before: Request, request: Request) -> bool:
 def _difference(before: Request | None, request: Request) -> str:
     if before is None:
         return "nothing in it says how it was made"
-    for name, value in request.items():
-        if before.get(name) != value:
-            old = before.get(name)
+    first = {"night": 1}  # a request for the first night does not name it
+    for name, value in (first | request).items():
+        old = (first | before).get(name)
+        if old != value:
             return f"unfinished, drawn by gpuanom {old}" if name == "gpuanom" else f"its {name}: {old}, not {value}"
     return "of the same request"
 

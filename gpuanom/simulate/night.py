@@ -38,6 +38,8 @@ CCD_GAP = 40  # pixels between neighbouring CCDs
 EXPTIME = 60.0  # s
 FIRST_START = datetime(2026, 1, 1, 2, 0, 0)
 CADENCE = timedelta(seconds=90)
+NUMBERS = 1000
+"""From one night to the next the number of the first exposure grows by this."""
 
 Row = tuple[str, str, Anomaly, Sequence[str]]
 """Id, band, anomaly and the CCDs that show it, of an exposure."""
@@ -56,12 +58,18 @@ class _Form:
     seed: int
     headers: str
     compress: bool
+    night: int = 1
+
+    def start(self, conditions: Conditions) -> datetime:
+        """When an exposure began."""
+        place = conditions.number - 1 - (self.night - 1) * NUMBERS
+        return FIRST_START + timedelta(days=self.night - 1) + place * CADENCE
 
     def names(self, conditions: Conditions) -> tuple[str, ...]:
         """Names of an exposure's files: the image, and the mask of DECam-like ones."""
         if self.headers == "plain":
             return (f"sim_{conditions.number:06d}.fits{'.fz' if self.compress else ''}",)
-        when = f"{_start(conditions):%y%m%d_%H%M%S}"
+        when = f"{self.start(conditions):%y%m%d_%H%M%S}"
         suffix = ".fits.fz" if self.compress else ".fits"
         return tuple(f"c4d_{when}_{plane}_{conditions.band}_v1{suffix}" for plane in ("ooi", "ood"))
 
@@ -90,6 +98,7 @@ def simulate_night(
     shape: tuple[int, int] = (512, 512),
     bands: Sequence[str] = ("r",),
     seed: int = 1,
+    night: int = 1,
     anomalies: Sequence[str] | None = None,
     headers: str = "plain",
     compress: bool = False,
@@ -118,6 +127,9 @@ def simulate_night(
         Names of the bands.
     seed : int, optional
         Equal arguments give equal bytes, whatever `processes`.
+    night : int, optional
+        Which night of the same camera it is: each begins a day after the one before it, under other conditions, and its
+        exposures are numbered from 1000 more.
     anomalies : sequence of str, optional
         Anomalies in the form of `gpuanom.simulate.SYNTAX`, each for one exposure unless it has a count; ``all`` stands
         for one of each class at its usual strength (``all%25x2``: on 25% of the CCDs, two exposures of each class).
@@ -151,13 +163,14 @@ def simulate_night(
         When the folder holds another night or other files, or cannot be written.
     """
     galsim_module()
-    _check(exposures, ccds, shape, bands, seed, headers)
+    _check(exposures, ccds, shape, bands, seed, night, headers)
     output = Path(output)
-    form = _Form(ccds, (shape[0], shape[1]), seed, headers, compress)
+    form = _Form(ccds, (shape[0], shape[1]), seed, headers, compress, night)
     places = form.places()
-    night = [
+    wanted = None if anomalies is None else _wanted(anomalies)
+    planned = [
         replace(conditions, anomaly=settle(conditions.anomaly, places))
-        for conditions in plan_night(exposures, bands, seed, None if anomalies is None else _wanted(anomalies))
+        for conditions in plan_night(exposures, bands, seed, wanted, night=night, first=(night - 1) * NUMBERS + 1)
     ]
     request: Request = {
         "exposures": int(exposures),
@@ -168,15 +181,19 @@ def simulate_night(
         "anomalies": "default" if anomalies is None else " ".join(anomalies) or "none",
         "headers": headers,
         "compress": bool(compress),
+        # Nights that were drawn before there was a choice say nothing of it.
+        **({"night": int(night)} if night != 1 else {}),
         "gpuanom": __version__,
     }
-    names = [name for conditions in night for name in form.names(conditions)]
+    names = [name for conditions in planned for name in form.names(conditions)]
     truth = claim(output, names, request, overwrite=overwrite)
     if truth is not None:
         return truth
     begin(output, request)
     rows: list[Row] = []
-    for conditions, shown in zip(night, _each(partial(_write_exposure, output, form), night, processes), strict=True):
+    for conditions, shown in zip(
+        planned, _each(partial(_write_exposure, output, form), planned, processes), strict=True
+    ):
         number, anomaly = str(conditions.number), conditions.anomaly
         if anomaly.name != "none" and not shown:
             _log.warning(
@@ -266,7 +283,7 @@ def _primary(conditions: Conditions, form: _Form, *, mask: bool) -> fits.Primary
             ("INSTRUME", "DECam" if decam else INSTRUMENT, "simulated"),
             ("EXPNUM", conditions.number, "exposure number"),
             ("FILTER", f"{conditions.band} DECam simulated" if decam else conditions.band, "band"),
-            ("DATE-OBS", _start(conditions).isoformat(), "start of the exposure, UTC"),
+            ("DATE-OBS", form.start(conditions).isoformat(), "start of the exposure, UTC"),
             ("EXPTIME", EXPTIME, "[s] exposure time"),
             ("OBSTYPE", "object", "an exposure of the sky"),
         ]
@@ -296,10 +313,6 @@ def _hdu(pixels: Any, c: int, conditions: Conditions, corner: tuple[float, float
         ]
     )
     return hdu
-
-
-def _start(conditions: Conditions) -> datetime:
-    return FIRST_START + (conditions.number - 1) * CADENCE
 
 
 def _wcs(pointing: tuple[float, float], corner: tuple[float, float]) -> list[tuple[str, Any]]:
@@ -347,7 +360,9 @@ def truth_table(rows: Sequence[Row]) -> Table:
     return truth
 
 
-def _check(exposures: int, ccds: int, shape: tuple[int, int], bands: Sequence[str], seed: int, headers: str) -> None:
+def _check(
+    exposures: int, ccds: int, shape: tuple[int, int], bands: Sequence[str], seed: int, night: int, headers: str
+) -> None:
     """Refuse impossible arguments by name."""
     if not isinstance(shape, Sequence | np.ndarray) or isinstance(shape, str) or len(shape) != 2:
         raise SettingsError(f"'shape' is {shape!r} but must be rows and columns, such as (512, 512)")
@@ -357,6 +372,7 @@ def _check(exposures: int, ccds: int, shape: tuple[int, int], bands: Sequence[st
         ("shape[0]", shape[0], 64, 16_384),
         ("shape[1]", shape[1], 64, 16_384),
         ("seed", seed, 0, 2**63 - 1),
+        ("night", night, 1, 900),
     ):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
             raise SettingsError(f"'{name}' is {value!r} but must be a whole number from {low} to {high}")

@@ -50,7 +50,13 @@ def draw_conditions(number: int, band: str, anomaly: Anomaly, rng: np.random.Gen
 
 
 def plan_night(
-    exposures: int, bands: Sequence[str], seed: int, wanted: Sequence[Anomaly] | None = None
+    exposures: int,
+    bands: Sequence[str],
+    seed: int,
+    wanted: Sequence[Anomaly] | None = None,
+    *,
+    night: int = 1,
+    first: int = 1,
 ) -> list[Conditions]:
     """Plan the conditions of every exposure; the bands alternate.
 
@@ -69,6 +75,10 @@ def plan_night(
         an exposure of the first band is elongated, one of the second band (of the same one if there is one band) is
         out of focus, and another one has stripes. At least one exposure stays normal, and an anomaly whose band has no
         exposure left is dropped.
+    night : int, optional
+        Nights of one seed have other conditions.
+    first : int, optional
+        Number of the first exposure.
 
     Returns
     -------
@@ -80,7 +90,8 @@ def plan_night(
     SettingsError
         When more anomalies are wanted than leave one exposure normal.
     """
-    rng = np.random.default_rng([seed, 0])
+    of_night = [seed, 0] if night == 1 else [seed, 0, 0, night]
+    rng = np.random.default_rng(of_night)
     band_of = [bands[i % len(bands)] for i in range(exposures)]
     # The default plan is drawn even when another one is asked for: the conditions come from the same stream after it.
     anomalies = _default_plan(band_of, bands, rng)
@@ -90,10 +101,10 @@ def plan_night(
                 f"'anomalies' asks for {len(wanted)} anomalous exposures of {exposures}; at least one stays normal"
             )
         anomalies = [Anomaly()] * exposures
-        order = np.random.default_rng([seed, 0, ORDER]).permutation(exposures).tolist()
+        order = np.random.default_rng([*of_night, ORDER]).permutation(exposures).tolist()
         for i, anomaly in zip(order, wanted, strict=False):
-            anomalies[i] = for_exposure(anomaly, str(i + 1), seed)
-    return [draw_conditions(i + 1, band_of[i], anomalies[i], rng) for i in range(exposures)]
+            anomalies[i] = for_exposure(anomaly, str(first + i), seed)
+    return [draw_conditions(first + i, band_of[i], anomalies[i], rng) for i in range(exposures)]
 
 
 def _default_plan(band_of: Sequence[str], bands: Sequence[str], rng: np.random.Generator) -> list[Anomaly]:

@@ -159,9 +159,7 @@ def _told(judged: tuple[Verdicts, Null | None], saved: DatasetReference | None, 
     if null is None and saved is not None:
         n = 0 if saved.statistics is None else saved.statistics.n_exposures
         kept = f"the statistics of {n} exposures" if n else "no statistics"
-        reason = (
-            f"no verdict: the reference keeps {kept}, and {settings.verdict_exposures} exposures tell what is normal"
-        )
+        reason = f"no verdict: the reference keeps {kept}, and a verdict needs those of {settings.verdict_exposures}"
         verdicts.reason[:] = [reason] * len(verdicts.reason)
     return verdicts
 

@@ -44,7 +44,17 @@ def test_every_file_gets_a_paragraph(folder):
     ):  # fmt: skip
         assert words in text
     paragraphs = text.strip().split("\n\n")
-    assert len(paragraphs) == 6
+    assert len(paragraphs) == 7
+    assert paragraphs[-1].splitlines() == [
+        "6 files in all",
+        "1 exposure of DECam g",
+        "1 exposure of DECam-raw g",
+        "1 exposure of WFC r",
+        "failed 1 file: corrupt",
+        "skipped 1 file: a weight or mask file",
+        "skipped 1 file: not a sky exposure",
+    ]
+    assert "in all" not in run("explain", folder / "any.fits").output
     assert result.return_value == 1  # one file is damaged
 
 

@@ -45,6 +45,13 @@ def test_show_on_a_terminal(scored, capfd):
     assert code == 0
     assert "exposure 2: TESTCAM, r, 2026-01-02T03:04:05, 2 of 2 CCDs\nno verdict: " in out
     assert out.count("the reference;") == 4
+    # Without a verdict no statistic stands out, but what was measured is told beside what is usual.
+    assert "stands out most" not in out
+    numbers = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line and line[0].islower()}
+    rows = {row["exposure"]: row for row in gpuanom.open_night(scored / "night").exposures}
+    usual = np.median([row["n_sources"] for row in rows.values() if row["n_sources"] is not None])
+    assert numbers["n_sources"] == [str(rows["2"]["n_sources"]), f"{usual:.0f}"]
+    assert len(numbers["sky"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_line_says_why_there_is_no_verdict(folder, tmp_path, capfd):
     image = folder / "in" / "exposure_007.fits"
     out, _ = inject(capfd, folder, image, to=tmp_path / "odd")
     assert out.splitlines() == [
-        "no verdict: 1 exposure of TESTCAM r, and 20 tell what is normal "
+        "no verdict: 1 exposure of TESTCAM r, and a verdict needs 20 "
         "(give --reference: a saved reference, or the folder of a scored night)"
     ]
     (folder / "paper.toml").write_text("statistics = false\n")
