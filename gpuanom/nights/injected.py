@@ -77,8 +77,7 @@ def why_not(exposures: Sequence[Exposure], settings: Settings) -> dict[ExposureK
     sizes = Counter((e.camera, e.band) for e in exposures)
     least = settings.verdict_exposures
     return {
-        key: f"no verdict: {counted(n, 'exposure')} of {' '.join(key).strip()},"
-        f" and a verdict needs {least} ({REMEDY})"
+        key: f"no verdict: {counted(n, 'exposure')} of {' '.join(key).strip()}, and a verdict needs {least} ({REMEDY})"
         for key, n in sizes.items()
         if n < least
     }
