@@ -1,12 +1,13 @@
 """What the host does for a GPU: a night through the real code of the CUDA backend and a device that computes nothing.
 
-python profiling/bench_feed.py [--night FOLDER] [--exposures 6] [--readers 4] [--package FOLDER]
+python profiling/bench_feed.py [--night FOLDER] [--exposures 6] [--readers 4] [--package FOLDER] [--instructions]
 
 Wall clock, CPU time, time with the interpreter's lock held (by py-spy), and the number of launches, copies and
 allocations of an exposure. On a busy machine a thread that has the lock may wait for a core, which py-spy counts: there
 the CPU time outside of native loops and reads says more. Uploads are dropped once the bytes are in pinned memory, and
 kernels return at once. `--package` measures the gpuanom of another checkout, so that before and after are of one
-machine and one hour. Exits with 1 where a bar is missed.
+machine and one hour. Exits with 1 where a bar is missed. `--instructions` counts what Python's interpreter executes for
+an exposure in place of measuring times, on a night of small CCDs unless `--night` is given (`instructions.py`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ RATE = 1000
 """Samples a second of py-spy."""
 PIECE = 8 * 2**20
 """Bytes of a read of the floor: preadv alone."""
+SMALL = (256, 512)
+"""Rows and columns of the CCDs where instructions are counted, which hardly depend on them."""
 FEW = 10
 """CCDs of the exposure whose launches must be as many as those of the full one."""
 
@@ -40,8 +43,11 @@ FEW = 10
 # ---- the night ----
 
 
-def night(folder: Path, exposures: int, n_ccds: int) -> None:
-    """Write RICE exposures whose tables carry DATASUM; those that are there already are kept."""
+def night(folder: Path, exposures: int, n_ccds: int, shape: tuple[int, int] | None = None) -> None:
+    """Write RICE exposures whose tables carry DATASUM; those that are there already are kept.
+
+    The CCDs have so many rows and columns; by default those of DECam.
+    """
     import scene
     from astropy.io import fits
 
@@ -49,13 +55,13 @@ def night(folder: Path, exposures: int, n_ccds: int) -> None:
     paths = [folder / f"exposure-{i}.fits.fz" for i in range(exposures)]
     if all(path.exists() for path in paths):
         return
-    rng = np.random.default_rng(1)
+    rng, shape = np.random.default_rng(1), shape or scene.SHAPE
     tables = []
     for seed in range(DISTINCT):
-        image = (scene.ccd(seed=seed) + rng.normal(0, 1, scene.SHAPE)).astype(np.float32)
+        image = (scene.ccd(shape, seed=seed) + rng.normal(0, 1, shape)).astype(np.float32)
         hdu = fits.CompImageHDU(
             image, name="N00", compression_type="RICE_1", quantize_level=4.0, quantize_method=1,
-            dither_seed=seed + 1, tile_shape=(1, scene.SHAPE[1]),
+            dither_seed=seed + 1, tile_shape=(1, shape[1]),
         )  # fmt: skip
         with tempfile.TemporaryFile() as file:
             fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file, checksum="datasum")
@@ -224,7 +230,8 @@ def main() -> int:
     parser.add_argument("--night", type=Path, help="folder of the night, made if missing and kept")
     parser.add_argument("--exposures", type=int, default=6)
     parser.add_argument("--ccds", type=int, default=61)
-    parser.add_argument("--readers", type=int, default=4)
+    parser.add_argument("--readers", type=int, help="threads that read; 4 by default, 1 with --instructions")
+    parser.add_argument("--instructions", action="store_true", help="count the interpreter's instructions")
     parser.add_argument("--repeats", type=int, default=2, help="how often the night is gone through")
     parser.add_argument("--package", type=Path, help="folder that holds the gpuanom to measure")
     parser.add_argument("--profile", type=Path, help="keep py-spy's samples in this file")
@@ -239,9 +246,24 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.night or Path(temporary) / "night"
+        if options.instructions:
+            return count(options, folder)
+        options.readers = options.readers or 4
         night(folder / "all", options.exposures, options.ccds)
         night(folder / "few", 1, FEW)
         return report(options, folder / "all", folder / "few")
+
+
+def count(options: argparse.Namespace, folder: Path) -> int:
+    """Count instructions of the interpreter, of the night in `folder` or of a small night that is made there."""
+    import instructions
+
+    folder = folder / "all"  # as `main` makes it
+    if not folder.exists():
+        night(folder, options.exposures, options.ccds, SMALL)
+    (found,) = instructions.counted([folder], options.readers or 1, options.package)
+    instructions.report(found)
+    return 0
 
 
 def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
