@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 
@@ -28,16 +27,26 @@ opened when the native loops are there, and by the first of the threads that fin
 _HARNESS = ("null_device.py", "instructions.py")
 """Files of the measurement, which would not run beside a card."""
 
+_LIBRARY = "Python's library, NumPy"
+
 Counts = tuple[Counter[str], Counter[str]]
 """Instructions, and calls of Python functions, by module."""
 
 
 class Counting:
-    """Counts what all threads that begin in a ``with`` block, and the thread of the block itself, execute in it."""
+    """Counts what all threads that begin in a ``with`` block, and the thread of the block itself, execute in it.
 
-    def __init__(self) -> None:
-        self._threads: list[tuple[Counter[CodeType], Counter[CodeType]]] = []
+    Parameters
+    ----------
+    root : Path
+        The folder of the package.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._threads: list[Counts] = []
         self._own = threading.local()
+        self._modules: dict[CodeType, str] = {}
 
     def __enter__(self) -> Counting:
         threading.settrace(self._called)
@@ -51,43 +60,48 @@ class Counting:
     def _called(self, frame, _event, _argument):
         """A function is called: its instructions are counted from now on, in numbers of this thread alone."""
         try:
-            instructions, calls, each = self._own.counts
+            instructions, calls = self._own.counts
         except AttributeError:
-            instructions, calls = Counter(), Counter()
-            each = _each_instruction(instructions)
-            self._threads.append((instructions, calls))
-            self._own.counts = instructions, calls, each
-        calls[frame.f_code] += 1
+            instructions, calls = self._own.counts = Counter(), Counter()
+            self._threads.append(self._own.counts)
+        module = self._belongs_to(frame)
+        calls[module] += 1
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
+
+        def each(_frame, event, _argument):
+            if event == "opcode":
+                instructions[module] += 1
+            return each
+
         return each
 
-    def counts(self, root: Path) -> Counts:
-        """What was counted, with the names of modules from the folder of the package on."""
-        found: Counts = Counter(), Counter()
-        for of_thread in self._threads:
-            for total, by_code in zip(found, of_thread, strict=True):
-                for code, n in by_code.items():
-                    total[_module(code.co_filename, root)] += n
+    def _belongs_to(self, frame) -> str:
+        """The module of a function; what the measurement calls of Python's library belongs to the measurement."""
+        own = module = self._module(frame.f_code)
+        while module == _LIBRARY and frame.f_back is not None:
+            frame = frame.f_back
+            module = self._module(frame.f_code)
+        return module if module in _HARNESS else own
+
+    def _module(self, code: CodeType) -> str:
+        """A file of the package, or what else its code belongs to."""
+        found = self._modules.get(code)
+        if found is None:
+            path = Path(code.co_filename)
+            if path.name in _HARNESS:
+                found = path.name
+            elif path.is_relative_to(self._root):
+                found = str(path.relative_to(self._root))
+            else:
+                is_generated = code.co_filename.startswith("<") and not code.co_filename.startswith("<frozen")
+                found = "generated code" if is_generated else _LIBRARY
+            self._modules[code] = found
         return found
 
-
-def _module(file: str, root: Path) -> str:
-    """A file of the package, or what else its code belongs to."""
-    path = Path(file)
-    if path.name in _HARNESS:
-        return path.name
-    if path.is_relative_to(root):
-        return str(path.relative_to(root))
-    return "generated code" if file.startswith("<") and not file.startswith("<frozen") else "Python's library, NumPy"
-
-
-def _each_instruction(instructions: Counter[CodeType]) -> Callable:
-    def each(frame, event, _argument):
-        if event == "opcode":
-            instructions[frame.f_code] += 1
-        return each
-
-    return each
+    def counts(self) -> Counts:
+        """What was counted."""
+        instructions, calls = zip(*self._threads, strict=True)
+        return sum(instructions, Counter()), sum(calls, Counter())
 
 
 def child(nights: list[Path], readers: int) -> None:
@@ -112,9 +126,9 @@ def child(nights: list[Path], readers: int) -> None:
             fill(store, exposures, Works(settings, [backend], readers, print), Events())
 
     def counted_run(exposures) -> Counts:
-        with Counting() as counting:
+        with Counting(root) as counting:
             run(exposures)
-        return counting.counts(root)
+        return counting.counts()
 
     found = []
     for night in nights:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -62,6 +63,19 @@ def _taking(places: Sequence[int]) -> _Take:
     if len(places) > 1:
         return operator.itemgetter(*places)
     return lambda items: tuple(items[i] for i in places)
+
+
+@lru_cache(maxsize=256)
+def _given(absent: tuple[bool, ...]) -> _Take:
+    """A function that takes those of a kernel's arrays that are given."""
+    return _taking([i for i, is_absent in enumerate(absent) if not is_absent])
+
+
+def _device() -> int:
+    """The number of the current device."""
+    import cupy
+
+    return int(cupy.cuda.Device().id)
 
 
 @dataclass(frozen=True)
@@ -170,25 +184,28 @@ class Kernel:
         DeviceError
             When the kernel does not compile.
         """
+        device = _device()
         _check_geometry(self.name, grid, block, shared)
-        checked = self.checked(arguments)
+        checked = self._checked(arguments, device)
         if 0 not in grid:
-            self.function()(grid, block, checked, shared_mem=shared)
+            self._function(device)(grid, block, checked, shared_mem=shared)
 
-    def checked(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _checked(self, arguments: tuple[Any, ...], device: int) -> tuple[Any, ...]:
         """The arguments as they are passed to CuPy: numbers sized, arrays as they are."""
-        import cupy
-
         wanted = self._wanted
         if len(arguments) != len(wanted):
             raise TypeError(f"kernel {self.name} takes {len(wanted)} arguments, not {len(arguments)}")
         arrays_of, numbers_of, in_order = self._taken
-        arrays, kind, device = arrays_of(arguments), cupy.ndarray, cupy.cuda.Device().id
-        # An exposure has 600 arguments. What is known to be right is compared, without a look at each of its parts.
-        about = (device, *[_ABOUT(array) if type(array) is kind else type(array) for array in arrays])
+        arrays = arrays_of(arguments)
+        # An exposure has 600 arguments. What is known to be right is compared, by functions written in C.
+        absent = tuple(map(operator.is_, arrays, repeat(None)))
+        try:
+            about = device, absent, *map(_ABOUT, _given(absent)(arrays))
+        except AttributeError:  # something else than a device array, which is refused by name
+            self._check_arrays(arrays_of(wanted), arrays, device)
+            raise
         if about not in self._sound:
-            for argument, array in zip(arrays_of(wanted), arrays, strict=True):
-                self._check_array(argument, array, kind, device)
+            self._check_arrays(arrays_of(wanted), arrays, device)
             self._sound.add(about)
         return in_order((*arrays, *self._sized(*numbers_of(arguments))))
 
@@ -211,9 +228,16 @@ class Kernel:
 
     def function(self) -> Any:
         """The compiled kernel of the current device: CuPy's RawKernel, which also knows its registers."""
+        return self._function(_device())
+
+    def _function(self, device: int) -> Any:
+        return _compiled(self.step, device).get_function(self.name)
+
+    def _check_arrays(self, wanted: Sequence[Argument], arrays: Sequence[Any], device: int) -> None:
         import cupy
 
-        return _compiled(self.step, cupy.cuda.Device().id).get_function(self.name)
+        for argument, array in zip(wanted, arrays, strict=True):
+            self._check_array(argument, array, cupy.ndarray, device)
 
     def _check_array(self, wanted: Argument, array: Any, kind: Any, device: int) -> None:
         where = f"kernel {self.name}, argument {wanted.name}"
