@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any
 
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
@@ -58,6 +58,7 @@ def find_end(data: Any, start: int, stop: int) -> int:
         at = found + 1
 
 
+_TEXT_OF = attrgetter("text")
 _WHOLE_NUMBERS = re.compile(r"^= +([0-9]{1,10}) *(?:/.*)?$", re.MULTILINE)
 _QUOTED_NUMBERS = re.compile(r"^= +'([0-9]{1,10}) *' *(?:/.*)?$", re.MULTILINE)
 
@@ -87,7 +88,7 @@ def whole_numbers(headers: Sequence[Scanned], keyword: str, *, quoted: bool = Fa
     if at is None or layout.unusual or "CONTINUE" in layout.places:
         return None
     behind_the_name = itemgetter(slice(at + 8, at + _WIDTH))
-    cards = "\n".join(map(behind_the_name, [header.text for header in headers]))
+    cards = "\n".join(map(behind_the_name, map(_TEXT_OF, headers)))
     found = (_QUOTED_NUMBERS if quoted else _WHOLE_NUMBERS).findall(cards)
     all_plain = len(found) == len(headers) == cards.count("\n") + 1
     return list(map(int, found)) if all_plain else None

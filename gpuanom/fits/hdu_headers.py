@@ -67,9 +67,8 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
         index += 1
         if index == 1:
             for last, form in headers_ahead(file, reader, start):
-                image = image_in(file, index, last, form, primary)
-                if image is not None:
-                    yield image
+                if form.shape:
+                    yield _image_of(form, index, last, primary)
                 index += 1
             start = last.end + -last.end % BLOCK
     trouble = wrong_ending(file, index, None if last is None else last.end)
@@ -135,17 +134,21 @@ def image_in(file: File, index: int, unit: Unit, form: HduForm | None, primary: 
     """Return the image in an HDU; None where there is none, or none with pixels."""
     header = unit.header
     if form is not None:
-        if not form.shape:
-            return None
-        image = CompressedImage(header) if form.compressed else header
-        return Hdu(index, image, primary, unit, form.shape, form.bits)
+        return _image_of(form, index, unit, primary) if form.shape else None
     found = _image_header(file, header, index)
     if found is None:
         return None
     shape = claimed_shape(found)
     if shape is None:
         raise file.corrupt("its NAXIS cards make no sense", index)
-    return Hdu(index, found, primary, unit, shape, number(card(found, "BITPIX"))) if shape else None
+    compressed = isinstance(found, CompressedImage)
+    return Hdu(index, found, primary, unit, shape, number(card(found, "BITPIX")), compressed) if shape else None
+
+
+def _image_of(form: HduForm, index: int, unit: Unit, primary: Scanned) -> Hdu:
+    """Return the image in an extension of this form."""
+    image = CompressedImage(unit.header) if form.compressed else unit.header
+    return Hdu(index, image, primary, unit, form.shape, form.bits, form.compressed)
 
 
 def _image_header(file: File, header: Scanned, index: int) -> Scanned | CompressedImage | None:
