@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.layouts import WIDTH as _WIDTH
@@ -99,10 +99,10 @@ class Scanned:
 
     Parameters
     ----------
-    text : bytes
-        Cards of 80 bytes each, with or without the END card and the padding.
+    text : bytes or str
+        Cards of 80 bytes each, with or without the END card and the padding; as a str where the layout is given.
     layout : Layout, optional
-        That of the header, where another header is known to have the same names of cards.
+        That of the header, where it is known.
 
     Attributes
     ----------
@@ -114,9 +114,9 @@ class Scanned:
         The names of the cards, shared by all headers that have the same names.
     """
 
-    def __init__(self, text: bytes, layout: Layout | None = None) -> None:
-        self.text = as_text(text)
-        self.layout = layout or layout_of(text)
+    def __init__(self, text: bytes | str, layout: Layout | None = None) -> None:
+        self.text = text if isinstance(text, str) else as_text(text)
+        self.layout = layout or layout_of(cast(bytes, text))
         self.unusual, self._places = self.layout.unusual, self.layout.places
         self._values: dict[str, Any] = {}
 

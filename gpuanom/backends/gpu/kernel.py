@@ -161,7 +161,7 @@ class Kernel:
     def __init__(self, step: str, name: str) -> None:
         self.step, self.name = step, name
         self._sound: set[tuple[Any, ...]] = set()
-        """What `checked` found to be right of the arrays of earlier launches."""
+        """What `_checked` found to be right of the arrays of earlier launches."""
         # The same numbers come again with every exposure. 1, 1.0 and True are kept apart.
         self._sized = lru_cache(maxsize=256, typed=True)(self._numbers)
 
@@ -231,7 +231,7 @@ class Kernel:
         return self._function(_device())
 
     def _function(self, device: int) -> Any:
-        return _compiled(self.step, device).get_function(self.name)
+        return _compiled(self.step, device)[self.name]
 
     def _check_arrays(self, wanted: Sequence[Argument], arrays: Sequence[Any], device: int) -> None:
         import cupy
@@ -281,17 +281,29 @@ def _check_geometry(name: str, grid: tuple[int, ...], block: tuple[int, ...], sh
         raise ValueError(f"kernel {name}: {shared} bytes of shared memory are beyond {MAX_SHARED}")
 
 
-_modules: dict[tuple[str, int], Any] = {}
+class _Functions(dict[str, Any]):
+    """The kernels of a compiled module by name; CuPy makes a new object each time that one is asked for."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self._module = module
+
+    def __missing__(self, name: str) -> Any:
+        self[name] = self._module.get_function(name)
+        return self[name]
+
+
+_modules: dict[tuple[str, int], _Functions] = {}
 _lock = threading.Lock()
 
 
-def _compiled(step: str, device: int) -> Any:
-    """The step's module, compiled for the current device, whose number is given."""
-    import cupy
-
+def _compiled(step: str, device: int) -> _Functions:
+    """The kernels of a step, compiled for the current device, whose number is given."""
     found = _modules.get((step, device))
     if found is not None:
         return found
+    import cupy
+
     # Workers of one device would otherwise compile the same kernels side by side.
     with _lock:
         if (step, device) not in _modules:
@@ -301,7 +313,7 @@ def _compiled(step: str, device: int) -> Any:
                     module.compile()
             except cupy.cuda.compiler.CompileException as error:
                 raise DeviceError(compile_message(step, str(error))) from error
-            _modules[step, device] = module
+            _modules[step, device] = _Functions(module)
     return _modules[step, device]
 
 
