@@ -175,7 +175,7 @@ def watched(options: argparse.Namespace, folder: Path, few: Path, spy: str | Non
     try:
         if process.stdout.readline().strip() != "ready":
             raise SystemExit("the measured process failed")
-        samples = None
+        samples, of_device = None, 0
         with tempfile.TemporaryDirectory() as temporary:
             profile = Path(temporary) / "profile.txt"
             watcher = None
@@ -194,10 +194,14 @@ def watched(options: argparse.Namespace, folder: Path, few: Path, spy: str | Non
                 watcher.wait(60)
                 if profile.exists():
                     lines = profile.read_text().splitlines()
-                    samples = sum(int(line.rpartition(" ")[2]) for line in lines)
+                    counted = [(line, int(line.rpartition(" ")[2])) for line in lines]
+                    samples = sum(n for _, n in counted)
+                    of_device = sum(n for line, n in counted if "null_device.py" in line)
                     if options.profile:
                         shutil.copy(profile, options.profile)
-        result["lock"] = None if samples is None else 1e3 * samples / RATE / (options.repeats * options.exposures)
+        of_exposure = 1e3 / RATE / (options.repeats * options.exposures)
+        result["lock"] = None if samples is None else samples * of_exposure
+        result["lock of the device"] = of_device * of_exposure
         return result
     finally:
         process.kill()
@@ -272,7 +276,8 @@ def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
     spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
     read_wall, read_cpu = preadv_alone(folder, options.readers)
     plain = watched(options, folder, few, None)
-    lock = watched(options, folder, few, spy)["lock"] if spy else None
+    spied = watched(options, folder, few, spy) if spy else {"lock": None}
+    lock = spied["lock"]
     beyond = plain["cpu"] - read_cpu
     print(
         f"{options.exposures} exposures of {options.ccds} CCDs, {options.readers} readers,"
@@ -285,6 +290,7 @@ def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
         print("  lock held                    ?   (py-spy is not installed or may not watch: pip install py-spy)")
     else:
         print(f"  lock held             {lock:8.1f}   (py-spy record --gil --rate {RATE})")
+        print(f"    of which            {spied['lock of the device']:8.1f}   in the device that computes nothing")
     missed = [f"CPU beyond preadv alone: {beyond:.1f} ms"] if beyond > BARS["CPU beyond preadv alone [ms]"] else []
     if lock is not None and lock > BARS["lock held [ms]"]:
         missed.append(f"lock held: {lock:.1f} ms")

@@ -178,6 +178,11 @@ def of_host(counts: dict[str, float]) -> float:
     return sum(n for module, n in counts.items() if module not in _HARNESS)
 
 
+def of_package(counts: dict[str, float]) -> float:
+    """The sum of a kind of counts without the libraries too: these wait for threads, more often on a busy machine."""
+    return of_host(counts) - counts.get(_LIBRARY, 0.0)
+
+
 def report(found: dict) -> None:
     """Print the counts of an exposure: in all, by part of the package, and of the modules with the most."""
     instructions, calls = found["instructions"], found["calls"]

@@ -5,7 +5,6 @@ A lane runs the steps on its stack and lets go of the device; the statistics are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -215,7 +214,7 @@ def without_bins(arrays: StatisticArrays) -> StatisticArrays:
     return changed(arrays, patterns=changed(arrays.patterns, bin_sum=none, faint_bin_sum=none))
 
 
-def with_statistics(records: Sequence[CcdMeasurement]) -> Sequence[CcdMeasurement]:
+def with_statistics(records: list[CcdMeasurement]) -> list[CcdMeasurement]:
     """Make the parts of CCDs of the statistics of their exposure from what the steps gave.
 
     Parameters
