@@ -1,12 +1,13 @@
 """What the host does for a GPU: a night through the real code of the CUDA backend and a device that computes nothing.
 
-python profiling/bench_feed.py [--night FOLDER] [--exposures 6] [--readers 4] [--package FOLDER]
+python profiling/bench_feed.py [--night FOLDER] [--exposures 6] [--readers 4] [--package FOLDER] [--instructions]
 
 Wall clock, CPU time, time with the interpreter's lock held (by py-spy), and the number of launches, copies and
 allocations of an exposure. On a busy machine a thread that has the lock may wait for a core, which py-spy counts: there
 the CPU time outside of native loops and reads says more. Uploads are dropped once the bytes are in pinned memory, and
 kernels return at once. `--package` measures the gpuanom of another checkout, so that before and after are of one
-machine and one hour. Exits with 1 where a bar is missed.
+machine and one hour. Exits with 1 where a bar is missed. `--instructions` counts what Python's interpreter executes for
+an exposure in place of measuring times, on a night of small CCDs unless `--night` is given (`instructions.py`).
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ RATE = 1000
 """Samples a second of py-spy."""
 PIECE = 8 * 2**20
 """Bytes of a read of the floor: preadv alone."""
+SMALL = (256, 512)
+"""Rows and columns of the CCDs where instructions are counted, which hardly depend on them."""
 FEW = 10
 """CCDs of the exposure whose launches must be as many as those of the full one."""
 
@@ -40,8 +43,11 @@ FEW = 10
 # ---- the night ----
 
 
-def night(folder: Path, exposures: int, n_ccds: int) -> None:
-    """Write RICE exposures whose tables carry DATASUM; those that are there already are kept."""
+def night(folder: Path, exposures: int, n_ccds: int, shape: tuple[int, int] | None = None) -> None:
+    """Write RICE exposures whose tables carry DATASUM; those that are there already are kept.
+
+    The CCDs have so many rows and columns; by default those of DECam.
+    """
     import scene
     from astropy.io import fits
 
@@ -49,13 +55,13 @@ def night(folder: Path, exposures: int, n_ccds: int) -> None:
     paths = [folder / f"exposure-{i}.fits.fz" for i in range(exposures)]
     if all(path.exists() for path in paths):
         return
-    rng = np.random.default_rng(1)
+    rng, shape = np.random.default_rng(1), shape or scene.SHAPE
     tables = []
     for seed in range(DISTINCT):
-        image = (scene.ccd(seed=seed) + rng.normal(0, 1, scene.SHAPE)).astype(np.float32)
+        image = (scene.ccd(shape, seed=seed) + rng.normal(0, 1, shape)).astype(np.float32)
         hdu = fits.CompImageHDU(
             image, name="N00", compression_type="RICE_1", quantize_level=4.0, quantize_method=1,
-            dither_seed=seed + 1, tile_shape=(1, scene.SHAPE[1]),
+            dither_seed=seed + 1, tile_shape=(1, shape[1]),
         )  # fmt: skip
         with tempfile.TemporaryFile() as file:
             fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file, checksum="datasum")
@@ -169,7 +175,7 @@ def watched(options: argparse.Namespace, folder: Path, few: Path, spy: str | Non
     try:
         if process.stdout.readline().strip() != "ready":
             raise SystemExit("the measured process failed")
-        samples = None
+        samples, of_device = None, 0
         with tempfile.TemporaryDirectory() as temporary:
             profile = Path(temporary) / "profile.txt"
             watcher = None
@@ -188,10 +194,14 @@ def watched(options: argparse.Namespace, folder: Path, few: Path, spy: str | Non
                 watcher.wait(60)
                 if profile.exists():
                     lines = profile.read_text().splitlines()
-                    samples = sum(int(line.rpartition(" ")[2]) for line in lines)
+                    counted = [(line, int(line.rpartition(" ")[2])) for line in lines]
+                    samples = sum(n for _, n in counted)
+                    of_device = sum(n for line, n in counted if "null_device.py" in line)
                     if options.profile:
                         shutil.copy(profile, options.profile)
-        result["lock"] = None if samples is None else 1e3 * samples / RATE / (options.repeats * options.exposures)
+        of_exposure = 1e3 / RATE / (options.repeats * options.exposures)
+        result["lock"] = None if samples is None else samples * of_exposure
+        result["lock of the device"] = of_device * of_exposure
         return result
     finally:
         process.kill()
@@ -224,7 +234,8 @@ def main() -> int:
     parser.add_argument("--night", type=Path, help="folder of the night, made if missing and kept")
     parser.add_argument("--exposures", type=int, default=6)
     parser.add_argument("--ccds", type=int, default=61)
-    parser.add_argument("--readers", type=int, default=4)
+    parser.add_argument("--readers", type=int, help="threads that read; 4 by default, 1 with --instructions")
+    parser.add_argument("--instructions", action="store_true", help="count the interpreter's instructions")
     parser.add_argument("--repeats", type=int, default=2, help="how often the night is gone through")
     parser.add_argument("--package", type=Path, help="folder that holds the gpuanom to measure")
     parser.add_argument("--profile", type=Path, help="keep py-spy's samples in this file")
@@ -239,9 +250,24 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.night or Path(temporary) / "night"
+        if options.instructions:
+            return count(options, folder)
+        options.readers = options.readers or 4
         night(folder / "all", options.exposures, options.ccds)
         night(folder / "few", 1, FEW)
         return report(options, folder / "all", folder / "few")
+
+
+def count(options: argparse.Namespace, folder: Path) -> int:
+    """Count instructions of the interpreter, of the night in `folder` or of a small night that is made there."""
+    import instructions
+
+    folder = folder / "all"  # as `main` makes it
+    if not folder.exists():
+        night(folder, options.exposures, options.ccds, SMALL)
+    (found,) = instructions.counted([folder], options.readers or 1, options.package)
+    instructions.report(found)
+    return 0
 
 
 def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
@@ -250,7 +276,8 @@ def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
     spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
     read_wall, read_cpu = preadv_alone(folder, options.readers)
     plain = watched(options, folder, few, None)
-    lock = watched(options, folder, few, spy)["lock"] if spy else None
+    spied = watched(options, folder, few, spy) if spy else {"lock": None}
+    lock = spied["lock"]
     beyond = plain["cpu"] - read_cpu
     print(
         f"{options.exposures} exposures of {options.ccds} CCDs, {options.readers} readers,"
@@ -263,6 +290,7 @@ def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
         print("  lock held                    ?   (py-spy is not installed or may not watch: pip install py-spy)")
     else:
         print(f"  lock held             {lock:8.1f}   (py-spy record --gil --rate {RATE})")
+        print(f"    of which            {spied['lock of the device']:8.1f}   in the device that computes nothing")
     missed = [f"CPU beyond preadv alone: {beyond:.1f} ms"] if beyond > BARS["CPU beyond preadv alone [ms]"] else []
     if lock is not None and lock > BARS["lock held [ms]"]:
         missed.append(f"lock held: {lock:.1f} ms")

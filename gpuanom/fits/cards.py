@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, cast
 
 from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.layouts import WIDTH as _WIDTH
@@ -58,6 +58,7 @@ def find_end(data: Any, start: int, stop: int) -> int:
         at = found + 1
 
 
+_TEXT_OF = attrgetter("text")
 _WHOLE_NUMBERS = re.compile(r"^= +([0-9]{1,10}) *(?:/.*)?$", re.MULTILINE)
 _QUOTED_NUMBERS = re.compile(r"^= +'([0-9]{1,10}) *' *(?:/.*)?$", re.MULTILINE)
 
@@ -87,7 +88,7 @@ def whole_numbers(headers: Sequence[Scanned], keyword: str, *, quoted: bool = Fa
     if at is None or layout.unusual or "CONTINUE" in layout.places:
         return None
     behind_the_name = itemgetter(slice(at + 8, at + _WIDTH))
-    cards = "\n".join(map(behind_the_name, [header.text for header in headers]))
+    cards = "\n".join(map(behind_the_name, map(_TEXT_OF, headers)))
     found = (_QUOTED_NUMBERS if quoted else _WHOLE_NUMBERS).findall(cards)
     all_plain = len(found) == len(headers) == cards.count("\n") + 1
     return list(map(int, found)) if all_plain else None
@@ -98,10 +99,10 @@ class Scanned:
 
     Parameters
     ----------
-    text : bytes
-        Cards of 80 bytes each, with or without the END card and the padding.
+    text : bytes or str
+        Cards of 80 bytes each, with or without the END card and the padding; as a str where the layout is given.
     layout : Layout, optional
-        That of the header, where another header is known to have the same names of cards.
+        That of the header, where it is known.
 
     Attributes
     ----------
@@ -113,9 +114,9 @@ class Scanned:
         The names of the cards, shared by all headers that have the same names.
     """
 
-    def __init__(self, text: bytes, layout: Layout | None = None) -> None:
-        self.text = as_text(text)
-        self.layout = layout or layout_of(text)
+    def __init__(self, text: bytes | str, layout: Layout | None = None) -> None:
+        self.text = text if isinstance(text, str) else as_text(text)
+        self.layout = layout or layout_of(cast(bytes, text))
         self.unusual, self._places = self.layout.unusual, self.layout.places
         self._values: dict[str, Any] = {}
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import compress, count, repeat, takewhile
 from operator import itemgetter
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.errors import InputError
 from gpuanom.fits.cards import CompressedImage, Scanned, find_end
 from gpuanom.fits.endings import too_few, wrong_ending
 from gpuanom.fits.hdu_form import TABLES, HduForm, claimed_shape, form_of, forms_of
 from gpuanom.fits.hdus import FileHeaders, Hdu, Unit
 from gpuanom.fits.headers import card, number
-from gpuanom.fits.layouts import Layout
+from gpuanom.fits.layouts import Layout, as_text, layout_of
 from gpuanom.fits.mapping import HeaderReader
 from gpuanom.fits.scan import BLOCK, data_bytes, whole_card
 from gpuanom.system import patiently
@@ -66,11 +67,9 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
         start = last.end + -last.end % BLOCK
         index += 1
         if index == 1:
-            for last, form in headers_ahead(file, reader, start):
-                image = image_in(file, index, last, form, primary)
-                if image is not None:
-                    yield image
-                index += 1
+            if ahead := headers_ahead(file, reader, start):
+                yield from _images_of(ahead, index, primary)
+                index, last = index + len(ahead), ahead[-1][0]
             start = last.end + -last.end % BLOCK
     trouble = wrong_ending(file, index, None if last is None else last.end)
     trouble = trouble or too_few(file, index, primary)
@@ -88,19 +87,31 @@ def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[Un
     from gpuanom.fits.header_walk import walk_headers
 
     memory, found = workspace("headers", (_MOST_AHEAD,), np.uint8), np.empty((_MOST_HDUS_AHEAD, 5), np.int64)
-    rows = found[: walk_headers(reader.file, memory, start, file.size, found)].tolist()
-    text = memory[: rows[-1][1] + rows[-1][2]].tobytes() if rows else b""
-    units: list[Unit] = []
-    layout: Layout | None = None
-    for begin, first, length, size, same in rows:
-        header = Scanned(text[first : first + length], layout if same else None)
-        layout = header.layout
-        if header.unusual:
+    rows = found[: walk_headers(reader.file, memory, start, file.size, found)]
+    starts, firsts, lengths, sizes, are_same = rows.T
+    data, ends = starts - (-lengths // BLOCK) * BLOCK, (firsts + lengths).tolist()
+    whole = memory[: ends[-1] if ends else 0].tobytes()
+    layouts: list[Layout] = []
+    for first, end, same in zip(firsts.tolist(), ends, are_same.tolist(), strict=True):
+        layout = layouts[-1] if same else layout_of(whole[first:end])
+        if layout.unusual:
             break
-        units.append(Unit(begin, begin + length + -length % BLOCK, size, header))
-    forms = forms_of(FileHeaders(*[unit.header for unit in units]))
-    known = takewhile(itemgetter(1), zip(units, forms, strict=True))
+        layouts.append(layout)
+    texts = map(as_text(whole).__getitem__, map(slice, firsts.tolist(), ends))
+    headers = list(map(Scanned, texts, layouts))
+    forms = forms_of(FileHeaders(*headers))
+    units = map(Unit, starts.tolist(), data.tolist(), sizes.tolist(), headers)
+    known = takewhile(itemgetter(1), zip(units, forms, strict=False))
     return cast("list[tuple[Unit, HduForm]]", list(known))
+
+
+def _images_of(ahead: list[tuple[Unit, HduForm]], first: int, primary: Scanned) -> Iterator[Hdu]:
+    """Return the images in HDUs from `headers_ahead`, of which the first has that number."""
+    units, forms = zip(*ahead, strict=True)
+    shapes, bits, compressed = attributes(forms, "shape", "bits", "compressed")
+    headers = [CompressedImage(u.header) if table else u.header for u, table in zip(units, compressed, strict=True)]
+    hdus = map(Hdu, count(first), headers, repeat(primary), units, shapes, bits, compressed)
+    return compress(hdus, shapes)  # without those that have no pixels
 
 
 def header_at(file: File, reader: HeaderReader, start: int) -> bytes | None:
@@ -135,17 +146,15 @@ def image_in(file: File, index: int, unit: Unit, form: HduForm | None, primary: 
     """Return the image in an HDU; None where there is none, or none with pixels."""
     header = unit.header
     if form is not None:
-        if not form.shape:
-            return None
-        image = CompressedImage(header) if form.compressed else header
-        return Hdu(index, image, primary, unit, form.shape, form.bits)
+        return next(_images_of([(unit, form)], index, primary), None)
     found = _image_header(file, header, index)
     if found is None:
         return None
     shape = claimed_shape(found)
     if shape is None:
         raise file.corrupt("its NAXIS cards make no sense", index)
-    return Hdu(index, found, primary, unit, shape, number(card(found, "BITPIX"))) if shape else None
+    compressed = isinstance(found, CompressedImage)
+    return Hdu(index, found, primary, unit, shape, number(card(found, "BITPIX")), compressed) if shape else None
 
 
 def _image_header(file: File, header: Scanned, index: int) -> Scanned | CompressedImage | None:

@@ -44,16 +44,13 @@ class Hdu:
     unit: Unit
     claimed: tuple[int, ...]
     bits: float
+    compressed: bool
+    """Whether the image is tile-compressed, in a table."""
 
     @cached_property
     def cards(self) -> Cards:
         """The header of the image together with the primary header."""
         return Cards(self.header, self.primary)
-
-    @property
-    def compressed(self) -> bool:
-        """Whether the image is tile-compressed, in a table."""
-        return isinstance(self.header, CompressedImage)
 
 
 class FileHeaders:

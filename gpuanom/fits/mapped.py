@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gpuanom.attributes import attributes
 from gpuanom.encoded import GiveRoom, Room
 from gpuanom.errors import FETCH_AGAIN, InputError, corrupt
 from gpuanom.fits.cards import Scanned
@@ -177,6 +178,14 @@ class File:
             )
         self._refuse_absurd(item, shape)
         return self._shapes.setdefault(claim, (shape[0], shape[1]))
+
+    def image_shapes(self) -> list[tuple[int, int]]:
+        """Return what `image_shape` returns for each of `images`; raises its error where one of them is refused."""
+        images = self.images()
+        claims = list(zip(*attributes(images, "claimed", "bits", "compressed"), strict=True))
+        # Of images that claim the same, the last one ends last in the file.
+        shapes = {claim: self.image_shape(item) for claim, item in dict(zip(claims, images, strict=True)).items()}
+        return [shapes[claim] for claim in claims]
 
     def _refuse_absurd(self, item: Hdu, shape: tuple[int, ...]) -> None:
         """Compare a header's claim with the file's size before anything is allocated."""

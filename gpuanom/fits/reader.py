@@ -6,8 +6,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
-from operator import itemgetter
+from operator import and_, eq, itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -155,15 +156,16 @@ class CcdsOnDisk:
 
     def __init__(self, items: Sequence[CcdOnDisk]) -> None:
         self._items = items
-        self._loaders = [item.load for item in items if isinstance(item.load, _Loader)]
+        self._loaders: Sequence[_Loader] = [item.load for item in items]  # type: ignore[misc]
         self._images: RiceFile | None = None
-        if self._loaders and len(self._loaders) == len(items):
+        if set(map(type, self._loaders)) == {_Loader}:
             file, masks = self._loaders[0].file, self._loaders[0].masks
             files, hdus, full, shapes, ccds = attributes(
                 self._loaders, "file", "item", "full", "shape", "without_pixels"
             )
             self._images = RiceFile(file, hdus, full)
-            self._whole = [one is file and a == b for one, a, b in zip(files, full, shapes, strict=True)]
+            in_it = [one is file for one in files] if len(set(files)) > 1 else repeat(True)
+            self._whole = list(map(and_, in_it, map(eq, full, shapes)))
             self._unmasked: list[Ccd] | None = list(ccds) if masks.none else None
 
     def load(self, first: int, last: int, room: GiveRoom) -> CcdsTogether | list[Ccd | CcdFailure]:
@@ -200,10 +202,14 @@ class CcdsOnDisk:
 def _ccds(
     file: File, masks: Masks, rule: CameraRule, common: Mosaic | None, names: dict[str, int], copies: Copies, label: str
 ) -> Iterator[CcdOnDisk | CcdFailure]:
+    said = _said(file, rule, common, label)
+    if not label and (plain := _plain_ccds(file, masks, rule, names, said)):
+        yield from plain
+        return
     empty = True
     skipped = 0
     failed: set[int] = set()
-    said_of_all = _said(file, rule, common, label)
+    said_of_all = zip(said.roles, said.trimmed, said.axes, said.saturations, strict=True)
     for item in file.hdus():
         if isinstance(item, InputError):
             empty = False
@@ -238,10 +244,16 @@ def _ccds(
         raise InputError("no image HDU that is a CCD", file=file.path, remedy=remedy, status="no_image")
 
 
-def _said(
-    file: File, rule: CameraRule, common: Mosaic | None, label: str
-) -> Iterator[tuple[Role, tuple[DataSections, tuple[int, int]] | None, CcdAxes, float]]:
+class _Said(NamedTuple):
     """What the headers say of each image of a file: its role, its parts that show the sky, its axes, its saturation."""
+
+    roles: Sequence[Role]
+    trimmed: Sequence[tuple[DataSections, tuple[int, int]] | None]
+    axes: Sequence[CcdAxes]
+    saturations: Sequence[float]
+
+
+def _said(file: File, rule: CameraRule, common: Mosaic | None, label: str) -> _Said:
     images, headers = file.images(), file.headers()
     roles = roles_in_file(file, rule, label)
     if common is None:
@@ -249,7 +261,34 @@ def _said(
     else:
         axes = [common.axes(role.name, item.cards) for role, item in zip(roles, images, strict=True)]
     trimmed = sections_and_shapes(rule, tuple([item.claimed for item in images]), headers)
-    return zip(roles, trimmed, axes, saturations(rule, headers), strict=True)
+    return _Said(roles, trimmed, axes, saturations(rule, headers))
+
+
+def _plain_ccds(
+    file: File, masks: Masks, rule: CameraRule, names: dict[str, int], said: _Said
+) -> Iterator[CcdOnDisk] | None:
+    """The CCDs of a file whose images are all CCDs, as `_ccds` lists them; None where anything is unusual.
+
+    What is asked of each CCD there is asked of columns here.
+    """
+    images = file.images()
+    if not images or len(images) < len(file.hdus()) or None in said.trimmed:
+        return None
+    unique, no_ccd, _, in_file = zip(*said.roles, strict=True)
+    if any(no_ccd) or len(set(unique)) < len(unique) or not names.keys().isdisjoint(unique):
+        return None
+    try:
+        full = file.image_shapes()
+    except InputError:
+        return None
+    names.update(dict.fromkeys(unique, 1))
+    skies, shapes = zip(*filter(None, said.trimmed), strict=True)
+    turns, sky_axes, why_axes, of_axes = attributes(said.axes, "turn", "sky_axes", "why", "remark")
+    why_sky, of_skies = attributes(skies, "why", "remark")
+    remarks = [f"{a}; {b}" if a and b else a or b for a, b in zip(of_skies, of_axes, strict=True)]
+    ccds = map(Ccd, unique, repeat(NO_PIXELS), repeat(None), said.saturations, turns, sky_axes, remarks)
+    loads = map(_Loader, ccds, repeat(file), images, repeat(masks), repeat(rule), skies, full, shapes, in_file)
+    return map(CcdOnDisk, unique, shapes, loads, zip(why_sky, why_axes, strict=True))
 
 
 def _unique(name: str, names: dict[str, int]) -> str:

@@ -184,7 +184,9 @@ def _comparable(argument: Any) -> tuple[tuple[Scanned, ...] | None, Any] | None:
     found = headers_of(argument)
     if found is None:
         return None
-    tables = tuple([header.table if type(header) is CompressedImage else header for header in found])
+    tables = found
+    if CompressedImage in set(map(type, found)):
+        tables = tuple([header.table if type(header) is CompressedImage else header for header in found])
     answer: tuple[tuple[Scanned, ...] | None, Any] = None, ()
     if set(map(type, tables)) <= {Scanned}:
         layouts = list(map(_LAYOUT, tables))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,9 @@ class RiceFile:
     def __init__(self, file: File, items: Sequence[Hdu], shapes: Sequence[tuple[int, int]]) -> None:
         self._file, self._items = file, items
         self._opened = file.opened()
-        begins, self._sizes, layouts = attributes(items, "unit.data", "unit.size", "unit.header.layout")
+        begins, self._sizes, are_tables, self._headers = attributes(
+            items, "unit.data", "unit.size", "compressed", "unit.header"
+        )
         first = np.array(begins, dtype=np.int64)
         self._places = np.column_stack([first, first + self._sizes])
         between = self._places[1:, 0] - self._places[:-1, 1]
@@ -62,15 +65,18 @@ class RiceFile:
         self._sums: list[int | None] = [None] * len(items)
         self._numbers: dict[int, tuple[Integers, Doubles]] = {}
         if self._opened:
-            alike = list(zip([item.compressed for item in items], layouts, shapes, strict=True))
-            for one in set(alike):
+            layouts = map(attrgetter("layout"), self._headers)
+            alike = list(zip(are_tables, layouts, shapes, strict=True))
+            kinds = set(alike)
+            for one in kinds:
                 compressed, _, shape = one
                 if compressed:
-                    self._understand([i for i, other in enumerate(alike) if other == one], shape)
+                    every = range(len(alike))
+                    self._understand([i for i in every if alike[i] == one] if len(kinds) > 1 else every, shape)
 
-    def _understand(self, images: list[int], shape: tuple[int, int]) -> None:
+    def _understand(self, images: Sequence[int], shape: tuple[int, int]) -> None:
         """Find out what the headers of compressed images say, which are of one layout; nothing of an unusual image."""
-        headers = [self._items[i].unit.header for i in images]
+        headers = [self._headers[i] for i in images]
         smallest = min([self._sizes[i] for i in images])
         seeds: list[int] = []
         if len(images) == 1 or have_same_table(headers):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.errors import printable
 from gpuanom.records import (
     KINDS,
@@ -23,6 +25,8 @@ from gpuanom.settings import Settings
 
 SATURATED = "saturated"
 """Status of a CCD of which more than the share `MOSTLY` of the pixels is saturated."""
+
+_FIELDS = tuple(field.name for field in fields(CcdMeasurement))
 
 MOSTLY = 0.5
 """A CCD with a larger fraction of saturated pixels is not an image of the sky."""
@@ -81,6 +85,7 @@ def ccd_records(
     counted: Counted,
     histograms: Sequence[OrientationHistograms],
     settings: Settings,
+    parts: Sequence[object],
 ) -> list[CcdMeasurement]:
     """Make the records of the CCDs of a stack.
 
@@ -97,6 +102,8 @@ def ccd_records(
     histograms : sequence of 4 OrientationHistograms
         In the order of `gpuanom.records.KINDS`, of the stack, on the host.
     settings : Settings
+    parts : sequence of object
+        Of each CCD, see `CcdMeasurement`.
 
     Returns
     -------
@@ -108,12 +115,13 @@ def ccd_records(
     cosine, sine = (np.stack([getattr(h, of)[:n] for h in histograms], axis=1) for of in ("cosine", "sine"))
     n_sources, in_histograms = np.asarray(counted.n_sources)[:n], counts.sum(axis=2)
     saturated = np.asarray(counted.n_saturated)[:n] / n_pixels
-    is_unknown = np.isnan([ccd.saturation for ccd in ccds])
+    names, saturations, turns, sky_axes, remarks = attributes(ccds, "name", "saturation", "turn", "sky_axes", "remark")
+    is_unknown = np.isnan(saturations)
     coefficients = background.coefficients[:n].copy()
     # A column for each field of the records: numbers of Python once for all CCDs, since an element of an array at a
     # time takes ten times as long.
-    columns: dict[str, Iterable[object]] = {
-        "name": [printable(ccd.name) for ccd in ccds],
+    columns: dict[str, Iterable[Any]] = {
+        "name": _all_printable(names),
         "status": ["ok"] * n,
         "reason": [""] * n,
         "coefficients": coefficients,
@@ -131,21 +139,30 @@ def ccd_records(
         "counts": counts,
         "cosine": cosine,
         "sine": sine,
-        "sky_axes": [ccd.sky_axes and focal_plane_axes(ccd.sky_axes, ccd.turn) for ccd in ccds],
+        "sky_axes": [axes and focal_plane_axes(axes, turn) for axes, turn in zip(sky_axes, turns, strict=True)],
+        "reconstruction": [None] * n,
         "shape": [shape] * n,
-        "remark": [printable(ccd.remark) if ccd.remark else "" for ccd in ccds],
+        "remark": _all_printable(remarks),
+        "statistics": [None] * n,
+        "parts": parts,
     }
-    records = [CcdMeasurement(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    records = list(map(CcdMeasurement, *[columns[name] for name in _FIELDS]))
     for i in np.flatnonzero((saturated > MOSTLY) | ~background.usable[:n]).tolist():
         name, remark = ccds[i].name, records[i].remark
         if saturated[i] > MOSTLY:
             reason = f"CCD {name}: {saturated[i]:.0%} of its pixels are saturated"
             record = unmeasured(CcdFailure(name, SATURATED, reason), settings.bins)
-            records[i] = changed(record, shape=shape, remark=remark)
+            records[i] = changed(record, shape=shape, remark=remark, parts=parts[i])
         else:
             status, reason = _why_unusable(i, name, background, settings)
             records[i] = changed(records[i], status=status, reason=reason)
     return records
+
+
+def _all_printable(texts: Sequence[str]) -> Sequence[str]:
+    """What `printable` makes of each text; most names and remarks need no change, which one look tells."""
+    text = "".join(texts)
+    return texts if text.isprintable() and " " not in text else list(map(printable, texts))
 
 
 def _why_unusable(i: int, name: str, background: Background, settings: Settings) -> tuple[str, str]:

@@ -5,9 +5,8 @@ A lane runs the steps on its stack and lets go of the device; the statistics are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -92,23 +91,43 @@ class Maxima:
     n_maxima: int
 
 
+class OfStack:
+    """What the CCDs of a stack share: what the steps gave for them, and then what is made of that.
+
+    The records of the CCDs are made once, and need no change when the statistics are.
+
+    Attributes
+    ----------
+    arrays : StatisticArrays or None
+        Until `with_statistics` has made the parts.
+    parts : StackParts or None
+        None before, and where no CCD of the stack could be measured.
+    maxima : Maxima or None
+        None before.
+    rows : dict of int to int
+        The row in `parts` of each row of `arrays`.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: StatisticArrays | None = None
+        self.parts: StackParts | None = None
+        self.maxima: Maxima | None = None
+        self.rows: dict[int, int] = {}
+
+
 class OfCcd(NamedTuple):
     """Where the record of a CCD finds what its statistics are made from: `CcdMeasurement.parts`.
 
     Attributes
     ----------
-    stack : StatisticArrays, then StackParts or None
-        Shared by the CCDs of a stack. The arrays before `with_statistics`; None after where the CCD could not be
-        measured.
-    row : int
-        Of the CCD in the arrays of the stack.
-    maxima : Maxima or None
-        Shared by the CCDs of a stack; None before `with_statistics`.
+    of_stack : OfStack
+        Shared by the CCDs of a stack.
+    number : int
+        Of the CCD in the stack: its row of the arrays that the steps gave.
     """
 
-    stack: Any
-    row: int
-    maxima: Maxima | None = None
+    of_stack: OfStack
+    number: int
 
 
 def statistic_arrays(
@@ -195,7 +214,7 @@ def without_bins(arrays: StatisticArrays) -> StatisticArrays:
     return changed(arrays, patterns=changed(arrays.patterns, bin_sum=none, faint_bin_sum=none))
 
 
-def with_statistics(records: Sequence[CcdMeasurement]) -> list[CcdMeasurement]:
+def with_statistics(records: list[CcdMeasurement]) -> list[CcdMeasurement]:
     """Make the parts of CCDs of the statistics of their exposure from what the steps gave.
 
     Parameters
@@ -206,28 +225,26 @@ def with_statistics(records: Sequence[CcdMeasurement]) -> list[CcdMeasurement]:
 
     Returns
     -------
-    list of CcdMeasurement
-        With parts in place of the arrays; the records of CCDs without arrays are returned as they are. The straight
-        lines are judged with those of the other CCDs, when all of them are measured, and the statistics of the CCDs
-        are complete then (`gpuanom.measuring.exposure_record`).
+    sequence of CcdMeasurement
+        The records. The straight lines are judged with those of the other CCDs, when all of them are measured, and the
+        statistics of the CCDs are complete then (`gpuanom.measuring.exposure_record`).
     """
-    done = list(records)
-    stacks: dict[int, list[int]] = {}
-    for place, record in enumerate(done):
-        if isinstance(record.parts, OfCcd):
-            stacks.setdefault(id(record.parts.stack), []).append(place)
-    for places in stacks.values():
-        arrays: StatisticArrays = done[places[0]].parts.stack
-        rows = {place: done[place].parts.row for place in places}
-        measured = {place: row for place, row in rows.items() if done[place].status == "ok"}
-        made = _made(arrays, list(measured.values()), done[next(iter(measured))].shape) if measured else None
+    stacks: dict[OfStack, list[CcdMeasurement]] = {}
+    for record in records:
+        if record.parts is not None:
+            stacks.setdefault(record.parts.of_stack, []).append(record)
+    for of_stack, of_its in stacks.items():
+        if of_stack.arrays is None:
+            continue  # they are made
+        arrays, of_stack.arrays = of_stack.arrays, None
+        measured = [record.parts.number for record in of_its if record.status == "ok"]
+        if measured:
+            of_stack.parts = _made(arrays, measured, of_its[0].shape)
+        of_stack.rows = dict(zip(measured, range(len(measured)), strict=True))
         # A copy, since the arrays of a stack lie in one piece of memory.
-        maxima = Maxima(np.array(arrays.repeats.pairs), int(arrays.repeats.n_maxima[list(rows.values())].sum()))
-        for row, place in enumerate(measured):
-            done[place] = changed(done[place], parts=OfCcd(made, row, maxima))
-        for place in rows.keys() - measured:
-            done[place] = changed(done[place], parts=OfCcd(None, 0, maxima))
-    return done
+        n_maxima = int(arrays.repeats.n_maxima[[record.parts.number for record in of_its]].sum())
+        of_stack.maxima = Maxima(np.array(arrays.repeats.pairs), n_maxima)
+    return records
 
 
 def _made(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, int]) -> StackParts:

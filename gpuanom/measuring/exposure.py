@@ -7,12 +7,13 @@ Patterns, shapes and repeats -> statistics (`gpuanom.measuring.ccd_statistics`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
-from typing import NamedTuple
+from itertools import chain, groupby, islice, repeat
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from gpuanom import nvtx as ranges
+from gpuanom.attributes import attributes
 from gpuanom.backends.protocol import Backend
 from gpuanom.encoded import BytesOnDisk, RawImage, RiceImage
 from gpuanom.errors import InputError
@@ -21,6 +22,7 @@ from gpuanom.fits.pixels import sums_on_device
 from gpuanom.measuring.ccd_record import SATURATED, Counted, ccd_records, unmeasured
 from gpuanom.measuring.ccd_statistics import (
     OfCcd,
+    OfStack,
     statistic_arrays,
     with_statistics,
     without_bins,
@@ -44,7 +46,6 @@ from gpuanom.records import (
     Gradients,
     Integers,
     OrientationHistograms,
-    Reconstruction,
     Sources,
 )
 from gpuanom.set_at_once import changed
@@ -105,42 +106,38 @@ def groups(
         Failures, and CCDs too small to measure, come alone.
     """
     smallest = max(settings.stamp_size, settings.patch_size)
-    group: list[Ccd | CcdOnDisk] = []
-    of_group, most = (0, 0), 1
-    for ccd in ccds:
-        if isinstance(ccd, CcdFailure):
-            yield ccd
+    for shape, run in groupby(ccds, key=_shape):
+        if shape is None or min(shape) < smallest:
+            yield from (ccd if isinstance(ccd, CcdFailure) else _too_small(ccd, smallest) for ccd in run)
             continue
-        shape = _shape(ccd)
-        if not group or shape != of_group:
-            ny, nx = shape
-            if min(shape) < smallest:
-                size = f"{smallest} x {smallest}"
-                yield CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: {nx} x {ny} pixels hold no stamp of {size}")
-                continue
-            if group:
-                yield group
-                group = []
-            of_group, most = shape, backend.group_size(ny, nx)
-        group.append(ccd)
-        if len(group) >= most:
-            yield group
-            group = []
-        del ccd
-    if group:
-        yield group
+        while part := list(islice(run, backend.group_size(*shape))):
+            yield part  # type: ignore[misc]
+            del part
+
+
+def _too_small(ccd: Ccd | CcdOnDisk, smallest: int) -> CcdFailure:
+    ny, nx = _size(ccd)
+    size = f"{smallest} x {smallest}"
+    return CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: {nx} x {ny} pixels hold no stamp of {size}")
 
 
 def grouped_again(
     group: list[Ccd | CcdOnDisk] | CcdFailure, settings: Settings, backend: Backend
 ) -> Iterable[list[Ccd | CcdOnDisk] | CcdFailure]:
     """Group one of the `groups` once more, for a device that may have less memory than was known before."""
-    if isinstance(group, CcdFailure) or len(group) <= backend.group_size(*_shape(group[0])):
+    if isinstance(group, CcdFailure) or len(group) <= backend.group_size(*_size(group[0])):
         return [group]
     return groups(group, settings, backend)
 
 
-def _shape(ccd: Ccd | CcdOnDisk) -> tuple[int, int]:
+def _shape(ccd: Ccd | CcdOnDisk | CcdFailure) -> tuple[int, int] | None:
+    """(ny, nx) of a CCD; None of a failure."""
+    if isinstance(ccd, CcdOnDisk):
+        return ccd.shape
+    return None if isinstance(ccd, CcdFailure) else _size(ccd)
+
+
+def _size(ccd: Ccd | CcdOnDisk) -> tuple[int, int]:
     ny, nx = ccd.shape if isinstance(ccd, CcdOnDisk) else ccd.image.shape
     return ny, nx
 
@@ -176,7 +173,7 @@ def measure_group(
     if isinstance(group, CcdFailure):
         return [unmeasured(group, settings.bins)]
     done = _attempt(exposure, group, settings, backend, readers, use)
-    ny, nx = _shape(group[0])
+    ny, nx = _size(group[0])
     if done is None:
         backend.too_many(len(group), ny, nx)
         if len(group) > 1:
@@ -283,10 +280,9 @@ class _Reading:
         self, group: Sequence[Ccd | CcdOnDisk], n: int
     ) -> Callable[[int], CcdsTogether | list[Ccd | CcdFailure]]:
         """Return a function that reads n CCDs from one on."""
-        on_disk = [item for item in group if isinstance(item, CcdOnDisk)]
-        if n == 1 or len(on_disk) != len(group) or not self.backend.takes_encoded:
+        if n == 1 or set(map(type, group)) != {CcdOnDisk} or not self.backend.takes_encoded:
             return lambda start: [self._read(item) for item in group[start : start + n]]
-        together = CcdsOnDisk(on_disk)
+        together = CcdsOnDisk(cast("Sequence[CcdOnDisk]", group))
 
         def load(start: int) -> CcdsTogether | list[Ccd | CcdFailure]:
             with ranges.named("read"):
@@ -300,7 +296,7 @@ class _Reading:
         with ranges.named("read"):
             if self.backend.takes_encoded:
                 return item.load(encoded=True, room=self.backend.room)
-            return item.load(out=workspace("image", _shape(item), np.float32))
+            return item.load(out=workspace("image", _size(item), np.float32))
 
 
 def _measure_stack(
@@ -322,11 +318,11 @@ def _measure_stack(
         stack = backend.prepare(chain((first,), arriving), len(group))
         del first
         ccds, (_, ny, nx) = reading.ccds, stack.shape
-        names = [ccd.name for ccd in ccds]
+        names, turned = attributes(ccds, "name", "turn")
         fit_points, sigma_points, gradient_points = (
             draw_points(exposure, names, step, ny, nx, settings, backend) for step in STEPS
         )
-        turns = np.array([ccd.turn for ccd in ccds], dtype=np.int64)
+        turns = np.array(turned, dtype=np.int64)
         background = backend.background(stack, fit_points, sigma_points, settings)
         sources = backend.sources(stack, background, settings)
         n_gradients: Array = np.zeros(len(ccds), dtype=np.int64)
@@ -336,9 +332,7 @@ def _measure_stack(
             arrays = statistic_arrays(stack, background, sources, turns, settings, backend)
             gradients = backend.gradients(stack, gradient_points, background, settings)
             histograms, n_gradients = _histograms(sources, gradients, turns, settings, backend), gradients.n_points
-        reconstructed: Sequence[Reconstruction | None] = [None] * len(ccds)
-        if use is not None:
-            reconstructed = use(names, stack, background, sources, settings, backend)
+        reconstructed = None if use is None else use(names, stack, background, sources, settings, backend)
         counted = Counted(sources.n_sources, sources.n_bad, sources.n_saturated, n_gradients)
         on_device = background
         background, counted, histograms, damaged, arrays = backend.to_host(
@@ -346,22 +340,26 @@ def _measure_stack(
         )
         changed_files = reading.changed_on_disk()
         unsound = changed_files if damaged is None else changed_files.union(np.flatnonzero(damaged >= 0).tolist())
-        records = ccd_records(ccds, (int(ny), int(nx)), background, counted, histograms, settings)
+        of_stack = OfStack()
+        parts = [None] * len(ccds) if arrays is None else list(map(OfCcd, repeat(of_stack), range(len(ccds))))
+        records = ccd_records(ccds, (int(ny), int(nx)), background, counted, histograms, settings, parts)
         if arrays is not None:
-            if any(record.status == SATURATED for record in records):
+            if SATURATED in [record.status for record in records]:
                 arrays = without_saturated(arrays, stack, on_device, sources, turns, settings, backend)
-            arrays = without_bins(without_streaks(arrays, stack, on_device, settings, backend))
-        for i, record in enumerate(records):
-            if i in unsound:
-                again.append(reading.items[i])
-            elif changed_files and arrays is not None:
+            of_stack.arrays = without_bins(without_streaks(arrays, stack, on_device, settings, backend))
+        if reconstructed is not None:
+            records = [
+                changed(record, reconstruction=result) if record.status == "ok" else record
+                for record, result in zip(records, reconstructed, strict=True)
+            ]
+        measured, again = records, [reading.items[i] for i in sorted(unsound)]
+        if unsound:
+            sound = [i for i in range(len(records)) if i not in unsound]
+            measured = [records[i] for i in sound]
+            if changed_files and arrays is not None:
                 # The pairs of maxima are one sum over the stack, and this one holds pairs of who knows which pixels. A
                 # CCD that could not be decoded has no maxima.
-                left.append(reading.items[i])
-            else:
-                result = reconstructed[i] if record.status == "ok" else None
-                parts = None if arrays is None else OfCcd(arrays, i)
-                measured.append(changed(record, reconstruction=result, parts=parts))
+                measured, left = [], [reading.items[i] for i in sound]
     return _Measured(measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again, left)
 
 

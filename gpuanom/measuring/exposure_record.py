@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import compress, groupby
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from gpuanom.attributes import attributes
 from gpuanom.backends.limits import PAIR_COLUMNS, PAIR_ROWS
 from gpuanom.cameras.focalplane import Position, places
 from gpuanom.measuring.ccd_statistics import Maxima, OfCcd, StackParts
@@ -60,29 +62,28 @@ def exposure_record(
         stamps of the CCDs were used, there are no statistics.
     """
     ccds, statistics = in_order(done), None
-    if settings.statistics and all(ccd.parts is not None for ccd in ccds if ccd.status == "ok"):
-        measured = [ccd for ccd in ccds if ccd.status == "ok"]
-        runs = _runs([ccd.parts for ccd in measured])
+    status, parts, names = attributes(ccds, "status", "parts", "name")
+    is_ok = [of_ccd == "ok" for of_ccd in status]
+    measured = list(compress(parts, is_ok))
+    if settings.statistics and None not in measured:
+        runs = _runs(measured)
         judged = lines.ccd_statistics(_rows(runs, "lines", (0, 4)), _rows(runs, "turns", (0,)).tolist())
-        where = places(exposure.camera, [ccd.name for ccd in ccds])
-        of_stacks = {id(ccd.parts.maxima): ccd.parts.maxima for ccd in ccds if ccd.parts is not None}
-        found = _values(runs, judged, [where[ccd.name] for ccd in measured], list(of_stacks.values()))
+        where = places(exposure.camera, names)
+        stacks = dict.fromkeys([of_ccd.of_stack for of_ccd in parts if of_ccd is not None])
+        maxima = [of_stack.maxima for of_stack in stacks]
+        found = _values(runs, judged, [where[name] for name in compress(names, is_ok)], maxima)
         statistics = ExposureStatistics(NAMES, found)
         made = iter(_ccd_statistics(runs, judged))
-        ccds = tuple(
-            changed(ccd, statistics=next(made) if ccd.status == "ok" else None, parts=None)
-            if ccd.parts is not None
-            else ccd
-            for ccd in ccds
-        )
+        of_ccds = [next(made) if of_ccd else None for of_ccd in is_ok]
+        ccds = tuple([changed(ccd, statistics=new, parts=None) for ccd, new in zip(ccds, of_ccds, strict=True)])
     return Measurement(exposure, ccds, settings.fingerprint(), model, statistics)
 
 
-def _runs(parts: Iterable[OfCcd]) -> list[_Run]:
-    """Those of the CCDs that follow each other and are of one stack together."""
+def _runs(parts: Sequence[OfCcd]) -> list[_Run]:
+    """Those of the measured CCDs that follow each other and are of one stack together."""
     return [
-        (of_run[0].stack, [of_ccd.row for of_ccd in of_run])
-        for of_run in (list(run) for _, run in groupby(parts, key=lambda of_ccd: id(of_ccd.stack)))
+        (of_stack.parts, [of_stack.rows[number] for _, number in run])
+        for of_stack, run in groupby(parts, key=itemgetter(0))
     ]
 
 
@@ -114,9 +115,8 @@ def _values(
     free = _free_of_streaks(runs, judged)
     values = np.concatenate(
         [
-            spectrum.exposure_statistics(
-                [spectrum.Spectra(stack.spectra, row) for stack, rows in free for row in rows],
-                _rows(free, "turns", (0,)).tolist(),
+            spectrum.statistics_of_runs(
+                [(stack.spectra, rows) for stack, rows in free], _rows(free, "turns", (0,)).tolist()
             ),
             crosstalk.exposure_statistics(_rows(runs, "crosstalk", (0, 5))),
             shapes.exposure_statistics([stack.stars.of_ccds(rows) for stack, rows in runs], where),

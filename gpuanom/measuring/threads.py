@@ -152,7 +152,8 @@ class Works:
         n_underway = n_groups = 0
         while True:
             while n_underway < self.most_underway and (exposure := next(waiting, None)) is not None:
-                running[self._pool.submit(self._timed, self._opened, exposure)] = _Underway(exposure)
+                underway = _Underway(exposure)
+                running[self._pool.submit(self._timed, self._opened, underway)] = underway
                 n_underway += 1
             # Tasks that were cancelled when the threads ended are never done.
             if not running or self._ended:
@@ -166,6 +167,7 @@ class Works:
                     underway.outcome = underway.outcome or self._failure(underway.exposure, result)
                 elif isinstance(result, Measurement):
                     underway.outcome = result
+                    n_groups += 1
                 elif isinstance(result, _Groups):
                     for group in result:
                         underway.parts += 1
@@ -204,14 +206,22 @@ class Works:
             result = error.with_traceback(None)
         return result, (start, time.perf_counter())
 
-    def _opened(self, exposure: Exposure) -> _Groups:
-        """The groups of CCDs of an exposure that are measured together; only headers have been read."""
+    def _opened(self, underway: _Underway) -> _Groups | Measurement:
+        """The groups of CCDs of an exposure that are measured together; only headers have been read.
+
+        Where all CCDs are one group, as they mostly are on a GPU, this thread goes on to the measurement: each thread
+        that wakes another one holds the interpreter's lock meanwhile.
+        """
         with ranges.named("open"):
-            ccds = open_ccds(exposure, self._settings)
+            ccds = open_ccds(underway.exposure, self._settings)
             if self._stamps is not None:
-                use = self._stamps.of(exposure)
+                use = self._stamps.of(underway.exposure)
                 ccds = (ccd for ccd in ccds if isinstance(ccd, CcdFailure) or use.wants(ccd.name))
-            return _Groups(groups(ccds, self._settings, self._planner))
+            found = _Groups(groups(ccds, self._settings, self._planner))
+        if len(found) != 1:
+            return found
+        underway.ccds += self._measured(underway, found.pop())
+        return self._recorded(underway)
 
     def _measured(self, underway: _Underway, group: list[Ccd | CcdOnDisk] | CcdFailure) -> list[CcdMeasurement]:
         if underway.outcome:

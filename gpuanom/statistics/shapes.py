@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -264,7 +265,8 @@ def _joined(found: Sequence[Stars]) -> Doubles:
 
 def _numbers(found: Sequence[Stars]) -> list[int]:
     """The number of stars of each CCD."""
-    return [n for stars_ in found for n in ([stars_.table.shape[1]] if stars_.numbers is None else stars_.numbers)]
+    numbers = [[stars_.table.shape[1]] if stars_.numbers is None else stars_.numbers for stars_ in found]
+    return list(chain.from_iterable(numbers))
 
 
 def _means(table: Doubles, numbers: list[int]) -> FloatImage:

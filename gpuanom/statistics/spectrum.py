@@ -198,20 +198,41 @@ def exposure_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = 
         In the order of `EXPOSURE_STATISTICS`; NaN where a band was not measured. Maps whose cells are not as large as
         those of the first CCD are left out of the longest two bands.
     """
-    if not found:
+    runs = [(run[0].stack, [of_ccd.place for of_ccd in run]) for run in _of_one_stack(found)]
+    return statistics_of_runs(runs, [0] * len(found) if turns is None else turns)
+
+
+def _of_one_stack(found: Sequence[Spectra]) -> list[list[Spectra]]:
+    """CCDs that follow each other and are of one stack together."""
+    return [list(run) for _, run in groupby(found, key=lambda of_ccd: id(of_ccd.stack))]
+
+
+def statistics_of_runs(runs: Sequence[tuple[StackSpectra, Sequence[int]]], turns: Sequence[int]) -> FloatImage:
+    """Return what `exposure_statistics` returns.
+
+    Parameters
+    ----------
+    runs : sequence of (StackSpectra, sequence of int)
+        CCDs that follow each other and were measured in one stack: their spectra, and their places in the stack.
+    turns : sequence of int
+        Of each CCD.
+
+    Returns
+    -------
+    ndarray, (36,) float32
+    """
+    if not runs:
         return np.full(3 * BANDS, np.nan, np.float32)
     from gpuanom.statistics.added_powers import add_powers  # imports Numba, which a night ranked again needs not
 
-    first = found[0].stack
+    first = runs[0][0]
     size, side = first.map_power.shape[1], first.map_side
     fine, coarse, long = (np.zeros(power.shape[1:]) for power in (first.fine, first.coarse, first.map_power))
     counts, n_parts = np.zeros(3), 0.0
-    turned = list(zip(found, [0] * len(found) if turns is None else turns, strict=True))
-    for _, run in groupby(turned, key=lambda of_ccd: id(of_ccd[0].stack)):
-        of_run = list(run)
-        stack = of_run[0][0].stack
-        chosen = np.array([of_ccd.place for of_ccd, _ in of_run], dtype=np.int64)
-        turns_of = np.array([int(turn) for _, turn in of_run], dtype=np.int64)
+    every_turn, end = np.array(turns, dtype=np.int64), 0
+    for stack, places in runs:
+        chosen = np.array(places, dtype=np.int64)
+        turns_of, end = every_turn[end : end + len(places)], end + len(places)
         add_powers(stack.fine, chosen, turns_of, fine)
         add_powers(stack.coarse, chosen, turns_of, coarse)
         if (stack.map_power.shape[1], stack.map_side) == (size, side):

@@ -148,7 +148,9 @@ def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str
 
 def typical_size(ccds: Sequence[CcdMeasurement]) -> tuple[int, int]:
     """Return (ny, nx) of the measured CCD of median area; (0, 0) where no CCD could be measured."""
-    sizes = sorted((c.shape for c in ccds if c.shape != (0, 0)), key=lambda s: (s[0] * s[1], s))
+    sizes = [c.shape for c in ccds if c.shape != (0, 0)]
+    if len(set(sizes)) > 1:
+        sizes.sort(key=lambda s: (s[0] * s[1], s))
     return sizes[len(sizes) // 2] if sizes else (0, 0)
 
 

@@ -281,7 +281,7 @@ def statistics_row(measurement: Measurement) -> tuple[Any, ...] | None:
         _blob(of_exposure),
         _blob(np.array(values, dtype=np.float32).reshape(len(ccds), len(names.ccds))),
         shapes.tobytes(),
-        np.concatenate([_NO_CELLS, *map(np.ravel, maps)]).astype(np.int8, copy=False).tobytes(),
+        np.concatenate([_NO_CELLS, *[of_map.ravel() for of_map in maps]]).astype(np.int8, copy=False).tobytes(),
         _blob(_half(steps), "<f2"),
     )
 

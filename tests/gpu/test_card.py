@@ -92,13 +92,15 @@ def of_ccds(measured):
 
     The pairs of sources of all CCDs come last: those are counted together for the CCDs of a stack.
     """
-    found, maxima = [], {id(ccd.parts.maxima): ccd.parts.maxima for ccd in measured}.values()
+    found, stacks = [], dict.fromkeys(ccd.parts.of_stack for ccd in measured)
     for ccd in measured:
-        stack, row = ccd.parts.stack, ccd.parts.row
+        of_stack, number = ccd.parts
+        row = of_stack.rows.get(number)
+        stack = None if row is None else of_stack.parts
         shared = [] if stack is None else list(arrays(dataclasses.replace(stack, stars=None)))
         found += [dataclasses.replace(ccd, parts=None), [array[row] for array in shared]]
         found += [] if stack is None else [stack.stars.of_ccds([row])]
-    return [*found, sum(of_stack.pairs for of_stack in maxima)]
+    return [*found, sum(of_stack.maxima.pairs for of_stack in stacks)]
 
 
 def bits(record):

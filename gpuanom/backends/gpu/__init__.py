@@ -248,9 +248,16 @@ def _changed(record: Any, change: Callable[[Array], Any]) -> Any:
         return type(record)([_changed(part, change) for part in record])
     if not hasattr(type(record), "__dataclass_fields__"):
         return record
-    values = {name: _changed(value, change) for name, value in vars(record).items() if name != "brightest"}
-    # What `Sources` hold of the brightest pixels stays on the device.
-    return changed(record, **(values | {"brightest": None} if isinstance(record, Sources) else values))
+    if isinstance(record, Sources):  # what they hold of the brightest pixels stays on the device
+        record = changed(record, brightest=None)
+    kind = cupy.ndarray
+    return changed(
+        record,
+        **{
+            name: change(value) if isinstance(value, kind) else _changed(value, change)
+            for name, value in vars(record).items()
+        },
+    )
 
 
 def _filled(record: Any) -> Any:

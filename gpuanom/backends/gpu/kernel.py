@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -62,6 +63,19 @@ def _taking(places: Sequence[int]) -> _Take:
     if len(places) > 1:
         return operator.itemgetter(*places)
     return lambda items: tuple(items[i] for i in places)
+
+
+@lru_cache(maxsize=256)
+def _given(absent: tuple[bool, ...]) -> _Take:
+    """A function that takes those of a kernel's arrays that are given."""
+    return _taking([i for i, is_absent in enumerate(absent) if not is_absent])
+
+
+def _device() -> int:
+    """The number of the current device."""
+    import cupy
+
+    return int(cupy.cuda.Device().id)
 
 
 @dataclass(frozen=True)
@@ -147,7 +161,7 @@ class Kernel:
     def __init__(self, step: str, name: str) -> None:
         self.step, self.name = step, name
         self._sound: set[tuple[Any, ...]] = set()
-        """What `checked` found to be right of the arrays of earlier launches."""
+        """What `_checked` found to be right of the arrays of earlier launches."""
         # The same numbers come again with every exposure. 1, 1.0 and True are kept apart.
         self._sized = lru_cache(maxsize=256, typed=True)(self._numbers)
 
@@ -170,25 +184,28 @@ class Kernel:
         DeviceError
             When the kernel does not compile.
         """
+        device = _device()
         _check_geometry(self.name, grid, block, shared)
-        checked = self.checked(arguments)
+        checked = self._checked(arguments, device)
         if 0 not in grid:
-            self.function()(grid, block, checked, shared_mem=shared)
+            self._function(device)(grid, block, checked, shared_mem=shared)
 
-    def checked(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _checked(self, arguments: tuple[Any, ...], device: int) -> tuple[Any, ...]:
         """The arguments as they are passed to CuPy: numbers sized, arrays as they are."""
-        import cupy
-
         wanted = self._wanted
         if len(arguments) != len(wanted):
             raise TypeError(f"kernel {self.name} takes {len(wanted)} arguments, not {len(arguments)}")
         arrays_of, numbers_of, in_order = self._taken
-        arrays, kind, device = arrays_of(arguments), cupy.ndarray, cupy.cuda.Device().id
-        # An exposure has 600 arguments. What is known to be right is compared, without a look at each of its parts.
-        about = (device, *[_ABOUT(array) if type(array) is kind else type(array) for array in arrays])
+        arrays = arrays_of(arguments)
+        # An exposure has 600 arguments. What is known to be right is compared, by functions written in C.
+        absent = tuple(map(operator.is_, arrays, repeat(None)))
+        try:
+            about = device, absent, *map(_ABOUT, _given(absent)(arrays))
+        except AttributeError:  # something else than a device array, which is refused by name
+            self._check_arrays(arrays_of(wanted), arrays, device)
+            raise
         if about not in self._sound:
-            for argument, array in zip(arrays_of(wanted), arrays, strict=True):
-                self._check_array(argument, array, kind, device)
+            self._check_arrays(arrays_of(wanted), arrays, device)
             self._sound.add(about)
         return in_order((*arrays, *self._sized(*numbers_of(arguments))))
 
@@ -211,9 +228,16 @@ class Kernel:
 
     def function(self) -> Any:
         """The compiled kernel of the current device: CuPy's RawKernel, which also knows its registers."""
+        return self._function(_device())
+
+    def _function(self, device: int) -> Any:
+        return _compiled(self.step, device)[self.name]
+
+    def _check_arrays(self, wanted: Sequence[Argument], arrays: Sequence[Any], device: int) -> None:
         import cupy
 
-        return _compiled(self.step, cupy.cuda.Device().id).get_function(self.name)
+        for argument, array in zip(wanted, arrays, strict=True):
+            self._check_array(argument, array, cupy.ndarray, device)
 
     def _check_array(self, wanted: Argument, array: Any, kind: Any, device: int) -> None:
         where = f"kernel {self.name}, argument {wanted.name}"
@@ -257,17 +281,29 @@ def _check_geometry(name: str, grid: tuple[int, ...], block: tuple[int, ...], sh
         raise ValueError(f"kernel {name}: {shared} bytes of shared memory are beyond {MAX_SHARED}")
 
 
-_modules: dict[tuple[str, int], Any] = {}
+class _Functions(dict[str, Any]):
+    """The kernels of a compiled module by name; CuPy makes a new object each time that one is asked for."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self._module = module
+
+    def __missing__(self, name: str) -> Any:
+        self[name] = self._module.get_function(name)
+        return self[name]
+
+
+_modules: dict[tuple[str, int], _Functions] = {}
 _lock = threading.Lock()
 
 
-def _compiled(step: str, device: int) -> Any:
-    """The step's module, compiled for the current device, whose number is given."""
-    import cupy
-
+def _compiled(step: str, device: int) -> _Functions:
+    """The kernels of a step, compiled for the current device, whose number is given."""
     found = _modules.get((step, device))
     if found is not None:
         return found
+    import cupy
+
     # Workers of one device would otherwise compile the same kernels side by side.
     with _lock:
         if (step, device) not in _modules:
@@ -277,7 +313,7 @@ def _compiled(step: str, device: int) -> Any:
                     module.compile()
             except cupy.cuda.compiler.CompileException as error:
                 raise DeviceError(compile_message(step, str(error))) from error
-            _modules[step, device] = module
+            _modules[step, device] = _Functions(module)
     return _modules[step, device]
 
 

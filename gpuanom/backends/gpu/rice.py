@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import cupy
@@ -184,17 +185,13 @@ class TileUpload:
         """Refuse what would make the kernel read or write where it must not."""
         ny, nx = image.shape
         rows, columns = image.tile
-        if self._shape not in (None, image.shape) or not 0 < ny * nx <= MOST_PIXELS:
+        if self._shape not in (None, image.shape):
             raise ValueError(f"an image of {ny} x {nx} among some of {self._shape}")
         if place < 0 or not self._places.isdisjoint(range(place, place + len(seeds))):
             raise ValueError(f"place {place} is none, or taken")
-        if not (0 < rows < 2**31 and 0 < columns < 2**31 and 0 < image.blocksize < 2**31):
-            raise ValueError(f"tiles of {rows} x {columns} pixels in blocks of {image.blocksize}")
-        if image.bytepix not in (1, 2, 4) or image.dither not in (0, 1, 2):
-            raise ValueError(f"BYTEPIX {image.bytepix}, dither {image.dither}")
+        n_tiles = _tiles_of_form(image.shape, image.tile, image.blocksize, image.bytepix, image.dither)
         if image.dither and not 1 <= min(seeds) <= max(seeds) <= N_RANDOM:
             raise ValueError(f"ZDITHER0 {min(seeds)} to {max(seeds)}")
-        n_tiles = -(-ny // rows) * -(-nx // columns)
         shape = (len(seeds), n_tiles) if isinstance(image, RiceImages) else (n_tiles,)
         shapes = (image.start.shape, image.size.shape, image.scale.shape, image.zero.shape)
         if image.blank.shape != (n_tiles,) or shapes != (shape,) * 4:
@@ -228,6 +225,19 @@ class TileUpload:
         target = cupy.empty(host.shape, host.dtype)
         self._upload(host, target, None, lent)
         return target
+
+
+@lru_cache(maxsize=256)
+def _tiles_of_form(shape: tuple[int, int], tile: tuple[int, int], blocksize: int, bytepix: int, dither: int) -> int:
+    """Return the number of tiles of an image, once it is known that the kernel takes such an image."""
+    (ny, nx), (rows, columns) = shape, tile
+    if not 0 < ny * nx <= MOST_PIXELS:
+        raise ValueError(f"an image of {ny} x {nx} pixels")
+    if not (0 < rows < 2**31 and 0 < columns < 2**31 and 0 < blocksize < 2**31):
+        raise ValueError(f"tiles of {rows} x {columns} pixels in blocks of {blocksize}")
+    if bytepix not in (1, 2, 4) or dither not in (0, 1, 2):
+        raise ValueError(f"BYTEPIX {bytepix}, dither {dither}")
+    return -(-ny // rows) * -(-nx // columns)
 
 
 class _Columns:
