@@ -23,8 +23,9 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import DeviceError, GpuanomError, InputError, printable
 from gpuanom.fits import open_ccds
 from gpuanom.measuring.ccd_statistics import with_statistics
-from gpuanom.measuring.exposure import grouped_again, groups, measure_group
+from gpuanom.measuring.exposure import measure_group
 from gpuanom.measuring.exposure_record import exposure_record
+from gpuanom.measuring.groups import grouped_again, groups
 from gpuanom.measuring.loops_ahead import load_statistics
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampTask
