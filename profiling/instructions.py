@@ -1,6 +1,6 @@
 """How many instructions of Python's interpreter the host spends on an exposure for a GPU.
 
-python profiling/bench_feed.py --instructions [--ccds 61] [--exposures 4] [--readers 1] [--night FOLDER]
+python profiling/bench_feed.py --instructions [--ccds 61] [--exposures 6] [--readers 1] [--night FOLDER]
 
 The count does not depend on the machine's load, as times do, and hardly on the size of the images: those of the night
 that is made for it are small. It depends on the version of Python. All threads of the process are counted, from the
@@ -22,8 +22,8 @@ from types import CodeType
 MODULES = 20
 """Modules that are printed."""
 WARM_UP = 3
-"""Times that the night is gone through before: answers about headers are remembered from the second file on that is
-opened when the native loops are there, and by the first of the threads that find them."""
+"""Times that the first half of the night is gone through before: answers about headers are remembered from the second
+file on that is opened when the native loops are there, and by the first of the threads that find them."""
 _HARNESS = ("null_device.py", "instructions.py")
 """Files of the measurement, which would not run beside a card."""
 
@@ -133,12 +133,15 @@ def child(nights: list[Path], readers: int) -> None:
     found = []
     for night in nights:
         exposures = discover(sorted(night.glob("*.fz")), settings).exposures
-        if len(exposures) < 2:
-            raise SystemExit(f"{night}: two exposures or more are needed")
+        if len(exposures) < 4:
+            raise SystemExit(f"{night}: four exposures or more are needed")
+        # Answers about headers that were seen before are remembered, and later exposures of a night bring new headers.
+        middle = len(exposures) // 2
         for _ in range(WARM_UP):
-            run(exposures)
+            run(exposures[:middle])
         # What further exposures add is what an exposure costs, without the beginning and the end of a run.
-        one, several, n = counted_run(exposures[:1]), counted_run(exposures), len(exposures) - 1
+        one, several = counted_run(exposures[middle : middle + 1]), counted_run(exposures[middle:])
+        n = len(exposures) - middle - 1
         found.append(
             {
                 "instructions": {key: (several[0][key] - one[0][key]) / n for key in several[0]},
@@ -155,7 +158,7 @@ def counted(nights: list[Path], readers: int = 1, package: Path | None = None) -
     Parameters
     ----------
     nights : list of Path
-        Folders of two exposures or more.
+        Folders of four exposures or more; those of the second half are counted.
     readers : int, optional
         Threads that read; with one, two counts differ by less than a thousandth.
     package : Path, optional

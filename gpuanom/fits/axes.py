@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.hdus import FileHeaders
@@ -46,6 +48,23 @@ class CcdAxes:
     remark: str = ""
 
 
+class _Sky(NamedTuple):
+    """How the axes of a CCD lie on the sky: read once from its header, which differs in every exposure."""
+
+    matrix: Matrix
+    """As `sky_axes` returns it."""
+    point: tuple[float, float] | None
+    """Longitude and latitude of the reference point, where the WCS of several CCDs are compared."""
+
+
+def _sky(rule: CameraRule, cards: Cards) -> _Sky | None:
+    """Return how the axes of a CCD lie on the sky; None without a celestial WCS."""
+    matrix = sky_axes(cards)
+    if matrix is None:
+        return None
+    return _Sky(matrix, _reference_point(cards) if rule.turn == "mosaic" else None)
+
+
 @dataclass(frozen=True)
 class Mosaic:
     """The common axes of an exposure's CCDs.
@@ -57,15 +76,15 @@ class Mosaic:
     first : str
         Name of the CCD whose axes are the common axes; empty where no CCD has a WCS, or where the
         rule decides.
-    cards : Cards or None
-        The header of that CCD.
+    sky : _Sky or None
+        How the axes of that CCD lie on the sky.
     turned : bool
         Whether any other CCD with a WCS is turned or mirrored against that CCD.
     """
 
     rule: CameraRule
     first: str = ""
-    cards: Cards | None = None
+    sky: _Sky | None = None
     turned: bool = False
 
     @classmethod
@@ -81,11 +100,16 @@ class Mosaic:
         """
         if rule.turn != "mosaic":
             return cls(rule)
-        known = sorted(((n, c) for n, c in ccds if sky_axes(c) is not None), key=lambda ccd: natural_key(ccd[0]))
-        if not known:
+        return cls._of_skies(rule, [(name, _sky(rule, cards)) for name, cards in ccds])
+
+    @classmethod
+    def _of_skies(cls, rule: CameraRule, ccds: Iterable[tuple[str, _Sky | None]]) -> Mosaic:
+        """Choose the common axes by how the axes of each CCD lie on the sky."""
+        known = sorted(((name, sky) for name, sky in ccds if sky is not None), key=lambda ccd: natural_key(ccd[0]))
+        if rule.turn != "mosaic" or not known:
             return cls(rule)
-        mosaic = cls(rule, *known[0])
-        return cls(rule, *known[0], turned=any(mosaic.axes(name, cards).turn for name, cards in known[1:]))
+        first, sky = known[0]
+        return cls(rule, first, sky, turned=any(name != first and _relative(sky, other) for name, other in known[1:]))
 
     def axes(self, name: str, cards: Cards) -> CcdAxes:
         """Return how the axes of a CCD lie.
@@ -97,18 +121,21 @@ class Mosaic:
         cards : Cards
             Header of the CCD.
         """
-        matrix = sky_axes(cards)
+        return self._axes(name, _sky(self.rule, cards))
+
+    def _axes(self, name: str, sky: _Sky | None) -> CcdAxes:
+        matrix = None if sky is None else sky.matrix
         if self.rule.turn != "mosaic":
             found = turn(self.rule, name, matrix)
             return CcdAxes(found, matrix, f"camera rule '{self.rule.name}': {_WORDS[found]}")
-        if self.cards is None:
+        if self.sky is None:
             return CcdAxes(Turn.NONE, matrix, "no CCD has a celestial WCS: angles are along the CCD's own axes")
-        if matrix is None:
+        if sky is None:
             remark = f"no celestial WCS says how it lies beside CCD {self.first}: taken as it is" if self.turned else ""
             return CcdAxes(Turn.NONE, None, remark or "no celestial WCS: taken as it is", remark)
         if name == self.first:
             return CcdAxes(Turn.NONE, matrix, "its axes stand for the focal plane's (first CCD with a celestial WCS)")
-        found = _relative(self.cards, cards)
+        found = _relative(self.sky, sky)
         return CcdAxes(found, matrix, f"{_WORDS[found]}, by its WCS beside CCD {self.first}'s")
 
 
@@ -128,9 +155,9 @@ def axes_of_file(rule: CameraRule, names: tuple[str | None, ...], headers: FileH
     list of CcdAxes
         Those of an image that is no CCD mean nothing.
     """
-    ccds = list(zip(names, headers.cards(), strict=True))
-    mosaic = Mosaic.of(rule, ((name, cards) for name, cards in ccds if name is not None))
-    return [mosaic.axes(name or "", cards) for name, cards in ccds]
+    ccds = [(name, _sky(rule, cards)) for name, cards in zip(names, headers.cards(), strict=True)]
+    mosaic = Mosaic._of_skies(rule, ((name, sky) for name, sky in ccds if name is not None))
+    return [mosaic._axes(name or "", sky) for name, sky in ccds]
 
 
 _WORDS = {
@@ -141,13 +168,11 @@ _WORDS = {
 }
 
 
-def _relative(first: Cards, cards: Cards) -> Turn:
-    """Return the turn, to the nearest quarter, from a CCD's axes to those of the first CCD; both have a WCS."""
-    reference, matrix = sky_axes(first), sky_axes(cards)
-    assert reference is not None
-    assert matrix is not None
-    c11, c12, c21, c22 = _carried(matrix, cards, first)
-    r11, r12, r21, r22 = reference
+@lru_cache(maxsize=1024)
+def _relative(first: _Sky, sky: _Sky) -> Turn:
+    """Return the turn, to the nearest quarter, from a CCD's axes to those of the first CCD."""
+    c11, c12, c21, c22 = _carried(sky, first)
+    r11, r12, r21, r22 = first.matrix
     sign = 1.0 if r11 * r22 - r12 * r21 > 0 else -1.0  # only the sign of the determinant matters here
     # The inverse of the first CCD's matrix times this CCD's matrix leads from this CCD's axes to
     # the first CCD's.
@@ -156,14 +181,14 @@ def _relative(first: Cards, cards: Cards) -> Turn:
     return nearest_turn(m11, m12, m21, m22)
 
 
-def _carried(matrix: Matrix, cards: Cards, first: Cards) -> Matrix:
+def _carried(sky: _Sky, first: _Sky) -> Matrix:
     """Return a CCD's matrix in the tangent plane at the reference point of the first CCD.
 
     Headers give each CCD a reference point of its own, or the same to all. Along a parallel, the
     directions of east and north turn by the difference in longitude times the sine of the
     latitude, which is not small near a pole.
     """
-    point, first_point = _reference_point(cards), _reference_point(first)
+    matrix, point, first_point = sky.matrix, sky.point, first.point
     if point is None or first_point is None:
         return matrix
     along = (point[0] - first_point[0] + 180.0) % 360.0 - 180.0
