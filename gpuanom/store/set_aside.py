@@ -287,9 +287,10 @@ class Forgetting:
             self._look()
             self._schema = schema
         # Most exposures are new: one question takes a tenth of the time of a deletion from each table.
-        if db.execute(self._holds, (camera, exposure)).fetchone()[0]:
+        named = {"camera": camera, "exposure": exposure}
+        if db.execute(self._holds, named).fetchone()[0]:
             for table in self._tables:
-                db.execute(f"DELETE FROM {table} {_OF_EXPOSURE}", (camera, exposure))
+                db.execute(f"DELETE FROM {table} {_OF_EXPOSURE}", named)
 
     def _look(self) -> None:
         here = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -298,7 +299,8 @@ class Forgetting:
         self._holds = "SELECT " + " OR ".join(f"EXISTS (SELECT 1 FROM {t} {_OF_EXPOSURE})" for t in self._tables)
 
 
-_OF_EXPOSURE = "WHERE camera = ?1 AND exposure = ?2"
+_OF_EXPOSURE = "WHERE camera = :camera AND exposure = :exposure"
+"""By names, since Python 3.12.1 warns of numbers."""
 
 
 def forget_aside(db: sqlite3.Connection) -> None:
