@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuanom.fits import discover, open_ccds
-from gpuanom.fits.cards import OF_COLUMNS, CompressedImage, Scanned, find_end
-from gpuanom.fits.headers import card
-from gpuanom.fits.mapped import File
+from gpuanom.fits.headers.scanned import OF_COLUMNS, CompressedImage, Scanned, find_end
+from gpuanom.fits.headers.values import card
+from gpuanom.fits.opening.file import File
 from gpuanom.records import Ccd
 
 ODD = [
@@ -236,7 +236,7 @@ def test_warnings_of_astropy_are_ignored_also_where_astropy_is_imported_meanwhil
     """The outer block begins before astropy is imported, the inner one after; afterwards warnings are as before."""
     program = """
 import sys, warnings
-from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
+from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
 before = list(warnings.filters)
 with ignore_astropy_warnings():
     assert "astropy" not in sys.modules

@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from gpuanom.fits import discover, open_ccds
-from gpuanom.fits.mapped import File
+from gpuanom.fits.opening.file import File
 from gpuanom.records import Ccd, CcdFailure
 from gpuanom.settings import Settings
 

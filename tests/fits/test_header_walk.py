@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gpuanom.errors import InputError
-from gpuanom.fits.header_walk import walk_headers
-from gpuanom.fits.mapped import File
-from gpuanom.fits.scan import BLOCK
+from gpuanom.fits.opening.file import File
+from gpuanom.fits.opening.first_headers import BLOCK
+from gpuanom.fits.opening.hdu_list_loop import walk_headers
 
 
 def block(*cards):
@@ -53,7 +53,7 @@ def listed(path, monkeypatch, *, ahead):
     """What a file says of its HDUs, with headers that were read ahead and without."""
     with monkeypatch.context() as patch:
         if not ahead:
-            patch.setattr("gpuanom.fits.hdu_headers.headers_ahead", lambda *_: {})
+            patch.setattr("gpuanom.fits.opening.hdu_list.headers_ahead", lambda *_: {})
         return [
             str(item) if isinstance(item, InputError) else
             (item.number, item.claimed, item.bits, item.unit.start, item.unit.data, item.unit.size,

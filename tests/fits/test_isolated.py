@@ -15,7 +15,8 @@ import pytest
 from astropy.io import fits
 
 from gpuanom import system
-from gpuanom.fits import discover, isolated, read_ccds
+from gpuanom.fits import discover, read_ccds
+from gpuanom.fits.decoding import astropy_process
 from gpuanom.records import Ccd, CcdFailure
 
 PIXELS = np.random.default_rng(1).integers(0, 5000, (64, 70)).astype(np.int32)
@@ -32,9 +33,9 @@ def path(tmp_path):
 @pytest.fixture(autouse=True)
 def _own():
     """Each test begins without a decoder process, and leaves none behind."""
-    isolated._end_all()
+    astropy_process._end_all()
     yield
-    isolated._end_all()
+    astropy_process._end_all()
 
 
 def load(path, settings):
@@ -48,11 +49,11 @@ def test_one_process_decodes_one_image_after_another(path, settings):
         item = load(path, settings)
         assert isinstance(item, Ccd)
         assert np.array_equal(item.image, PIXELS)
-        assert len(isolated._idle) == 1
+        assert len(astropy_process._idle) == 1
     with ThreadPoolExecutor(4) as pool:
         for item in pool.map(lambda _: load(path, settings), range(12)):
             assert np.array_equal(item.image, PIXELS)
-    assert 1 <= len(isolated._idle) <= 4
+    assert 1 <= len(astropy_process._idle) <= 4
 
 
 ENDS = {
@@ -75,15 +76,15 @@ def test_only_what_the_bytes_show_is_damage_when_a_decoder_fails(path, settings,
     (tmp_path / "fails.py").write_text(program)
     status, reason = ENDS[program]
     with monkeypatch.context() as patch:
-        patch.setattr(isolated.isolated_program, "__file__", str(tmp_path / "fails.py"))
+        patch.setattr(astropy_process.astropy_process_program, "__file__", str(tmp_path / "fails.py"))
         patch.setattr(system, "PAUSES", (0.01, 0.01))
         if "sleep" in program:
-            patch.setattr(isolated, "SECONDS", 1.0)
+            patch.setattr(astropy_process, "SECONDS", 1.0)
         item = load(path, settings)
         assert isinstance(item, CcdFailure)
         assert item.status == status
         assert f"{path}[1]: its pixels {reason}" in item.reason
-        isolated._end_all()
+        astropy_process._end_all()
     assert isinstance(load(path, settings), Ccd)
 
 
@@ -98,9 +99,9 @@ def test_a_decoder_that_cannot_be_started_is_tried_again(path, settings, monkeyp
         return started(*arguments, **options)
 
     monkeypatch.setattr(system, "PAUSES", (0.01, 0.01))
-    monkeypatch.setattr(isolated.subprocess, "Popen", popen)
+    monkeypatch.setattr(astropy_process.subprocess, "Popen", popen)
     assert isinstance(load(path, settings), Ccd)
-    isolated._end_all()
+    astropy_process._end_all()
     refusals = iter([OSError(errno.EMFILE, "Too many open files")] * 9)
     item = load(path, settings)
     assert (item.status, "Too many open files (raise the limit: ulimit -n" in item.reason) == ("unreadable", True)
@@ -130,26 +131,27 @@ def test_a_table_of_a_million_million_columns_is_not_counted_to(path, settings):
     path.write_bytes(content.replace(old, b"TFIELDS =        1000000000000".ljust(80)))
     item = load(path, settings)
     assert (item.status, "TFIELDS" in item.reason) == ("corrupt", True)
-    assert not isolated._idle  # no decoder was started
+    assert not astropy_process._idle  # no decoder was started
 
 
 PROGRAM = """
 import os, sys, pathlib
 from gpuanom import system
-from gpuanom.fits import discover, isolated, read_ccds
+from gpuanom.fits import discover, read_ccds
+from gpuanom.fits.decoding import astropy_process
 from gpuanom.settings import Settings
 def load():
     (exposure,) = discover([sys.argv[1]], Settings()).exposures
     (item,) = read_ccds(exposure, Settings())
     return item.image.sum()
 first = load()
-parents = isolated._idle[0].pid
+parents = astropy_process._idle[0].pid
 child = os.fork()
 if not child:
-    os._exit(0 if load() == first and isolated._idle[0].pid != parents else 1)
+    os._exit(0 if load() == first and astropy_process._idle[0].pid != parents else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert load() == first
-print(isolated._idle[0].pid, flush=True)
+print(astropy_process._idle[0].pid, flush=True)
 if sys.argv[2]:
     os.kill(os.getpid(), int(sys.argv[2]))
 """

@@ -13,8 +13,8 @@ import pytest
 from astropy.io import fits
 
 import gpuanom
-from gpuanom.fits.inputs import expand
-from gpuanom.fits.lists import with_streams_read
+from gpuanom.fits.exposures.input_lists import with_streams_read
+from gpuanom.fits.exposures.inputs import expand
 from tests import nights
 
 SMALL = np.arange(12.0, dtype=np.float32).reshape(3, 4)

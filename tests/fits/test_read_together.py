@@ -11,10 +11,11 @@ import pytest
 from astropy.io import fits
 
 from gpuanom.encoded import RiceImage, Room
-from gpuanom.fits import CcdsOnDisk, discover, open_ccds, together
-from gpuanom.fits.ccd_masks import Masks
-from gpuanom.fits.pixels import sums_on_device
-from gpuanom.fits.sound_images import read_sound_images
+from gpuanom.fits import CcdsOnDisk, discover, open_ccds
+from gpuanom.fits.ccds import images_together
+from gpuanom.fits.ccds.masks import Masks
+from gpuanom.fits.ccds.pixels import sums_on_device
+from gpuanom.fits.decoding.images_together_loop import read_sound_images
 from gpuanom.records import CcdFailure, CcdsTogether
 from gpuanom.settings import Settings
 
@@ -142,7 +143,7 @@ def test_much_between_two_images_is_not_read(tmp_path, monkeypatch):
     order = [ccds[0], ccds[2]]
     assert_same(load_together(order, lender), alone(order))
     assert len(lender.lent) == 1
-    monkeypatch.setattr(together, "MOST_BETWEEN", 2880)
+    monkeypatch.setattr(images_together, "MOST_BETWEEN", 2880)
     assert_same(load_together(order, lender), alone(order))
     assert len(lender.lent) == 3
 

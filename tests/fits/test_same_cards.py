@@ -10,16 +10,16 @@ import pytest
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.errors import InputError
-from gpuanom.fits.axes import axes_of_file
-from gpuanom.fits.cards import CompressedImage, Scanned
-from gpuanom.fits.ccds import roles_of_images
-from gpuanom.fits.hdus import FileHeaders
-from gpuanom.fits.headers import Cards, card, saturation, saturations, sky_axes
-from gpuanom.fits.layouts import layout_of
-from gpuanom.fits.mask_planes import are_named
-from gpuanom.fits.plane_kinds import plane_reason
-from gpuanom.fits.same_cards import once_for_same_cards
-from gpuanom.fits.trims import data_sections, sections_and_shapes
+from gpuanom.fits.ccds.axes import axes_of_file
+from gpuanom.fits.ccds.mask_planes import are_named
+from gpuanom.fits.ccds.names import roles_of_images
+from gpuanom.fits.ccds.plane_kinds import plane_reason
+from gpuanom.fits.ccds.section_choice import data_sections, sections_and_shapes
+from gpuanom.fits.headers.card_places import layout_of
+from gpuanom.fits.headers.hdus import FileHeaders
+from gpuanom.fits.headers.kept_answers import once_for_same_cards
+from gpuanom.fits.headers.scanned import CompressedImage, Scanned
+from gpuanom.fits.headers.values import Cards, card, saturation, saturations, sky_axes
 
 
 def header(*cards):

@@ -6,9 +6,9 @@ from astropy.io import fits
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
-from gpuanom.fits.headers import Cards
-from gpuanom.fits.sections import Section
-from gpuanom.fits.trims import data_sections
+from gpuanom.fits.ccds.section_choice import data_sections
+from gpuanom.fits.ccds.sections import Section
+from gpuanom.fits.headers.values import Cards
 
 ANY = CameraRule(name="any", trim=("amplifiers", "TRIMSEC", "DATASEC", "eso-output"))
 DATA, BIAS = "[21:532,1:512]", "[533:552,1:512]"
