@@ -18,11 +18,10 @@ from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.ccds.axes import CcdAxes, Mosaic, axes_of_file
-from gpuanom.fits.ccds.common_axes import first_ccds
 from gpuanom.fits.ccds.copies import Copies
 from gpuanom.fits.ccds.images_together import RiceFile
 from gpuanom.fits.ccds.masks import Masks, located
-from gpuanom.fits.ccds.names import Role, roles_in_file
+from gpuanom.fits.ccds.names import Role, first_ccds, roles_in_file
 from gpuanom.fits.ccds.pixels import as_stored, pixels
 from gpuanom.fits.ccds.section_choice import DataSections, data_sections, sections_and_shapes
 from gpuanom.fits.ccds.sections import Section, trim, trimmed_shape

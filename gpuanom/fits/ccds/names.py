@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gpuanom.cameras.rules import CameraRule
+from gpuanom.errors import InputError
 from gpuanom.fits.ccds.plane_kinds import plane_reason
 from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.kept_answers import once_for_same_cards
 from gpuanom.fits.headers.values import Cards, card, clean, matches
 from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.opening.first_headers import read_headers
+from gpuanom.records import Exposure
 
 _NUMBERED = (
     *("CCDNUM", "CCDID+QID", "RCID", "CCDID", "CHIPID", "RAFTBAY+CCDSLOT", "RAFTNAME+SENSNAME", "DET-ID", "DETID"),
@@ -92,6 +95,19 @@ def measured_ccd(rule: CameraRule, header: Any, cards: Cards, hdu: int) -> str:
     name, reason = _name_and_reason(rule, header, cards)
     name = name or str(hdu)
     return "" if reason or matches(name, rule.skip_ccds) else name
+
+
+def first_ccds(exposure: Exposure, rule: CameraRule, labels: Sequence[str]) -> Iterator[tuple[str, Cards]]:
+    """Yield the name and header of the first CCD of each of an exposure's files, without keeping files open."""
+    for path, label in zip(exposure.files, labels, strict=True):
+        try:
+            primary, extension = read_headers(path)
+        except InputError:
+            continue  # the error is reported when the CCDs of the file are listed
+        cards = Cards(extension, primary)
+        name = measured_ccd(rule, primary if extension is None else extension, cards, int(extension is not None))
+        if name:
+            yield f"{label}-{name}" if label else name, cards
 
 
 def is_generic(name: str) -> bool:
