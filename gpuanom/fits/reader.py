@@ -20,7 +20,7 @@ from gpuanom.errors import InputError
 from gpuanom.fits.ccds.axes import CcdAxes, Mosaic, axes_of_file
 from gpuanom.fits.ccds.copies import Copies
 from gpuanom.fits.ccds.images_together import RiceFile
-from gpuanom.fits.ccds.masks import Masks, located
+from gpuanom.fits.ccds.masks import Masks
 from gpuanom.fits.ccds.names import Role, first_ccds, roles_in_file
 from gpuanom.fits.ccds.pixels import as_stored, pixels
 from gpuanom.fits.ccds.section_choice import DataSections, data_sections, sections_and_shapes
@@ -237,7 +237,7 @@ def _ccds(
             yield CcdOnDisk(name, shape, load, (sky.why, axes.why))
         except InputError as error:
             failed.add(item.number)
-            yield _failure(unique, located(error, file.path, item.number))
+            yield _failure(unique, file.at(item, error))
     if empty and not skipped:
         remedy = "leave it out of the input"
         raise InputError("no image HDU that is a CCD", file=file.path, remedy=remedy, status="no_image")
@@ -343,7 +343,7 @@ class _Loader:
             return self._failed(error)
 
     def _failed(self, error: InputError) -> CcdFailure:
-        return _failure(self.without_pixels.name, located(error, self.file.path, self.item.number))
+        return _failure(self.without_pixels.name, self.file.at(self.item, error))
 
     def _image(self, out: FloatImage | None) -> FloatImage:
         """Return the pixels without overscan, in `out` if given."""

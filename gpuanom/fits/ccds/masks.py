@@ -23,22 +23,6 @@ from gpuanom.settings import Settings
 _log = logging.getLogger("gpuanom")
 
 
-def located(error: InputError, path: Path, hdu: int) -> InputError:
-    """Return an error with file and HDU, where it was raised without them.
-
-    Parameters
-    ----------
-    error : InputError
-    path : Path
-        The file.
-    hdu : int
-        Number of the HDU.
-    """
-    if error.file is not None:
-        return error
-    return InputError(error.reason, file=path, hdu=hdu, remedy=error.remedy, status=error.status)
-
-
 class Masks:
     """The quality planes of the CCDs of one image file, from the mask file or from the image file itself.
 
@@ -183,4 +167,4 @@ class Masks:
             _log.info("%s: not applied: %s", f"{file.path}[{plane.number}]", error)
             return None
         except InputError as error:
-            raise located(error, file.path, plane.number) from None
+            raise file.at(plane, error) from None

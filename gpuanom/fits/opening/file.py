@@ -115,8 +115,7 @@ class File:
         """Return the error for bytes up to `stop` that the system did not give, with the number of the HDU if known."""
         if self.bytes.size() < min(stop, self.size):
             return self.corrupt("the file was cut off while it was open", hdu)
-        trouble = refused(error, self.path)
-        return InputError(trouble.reason, file=self.path, hdu=hdu, remedy=trouble.remedy)
+        return refused(error, self.path).at(self.path, hdu)
 
     def hdus(self) -> tuple[Hdu | InputError, ...]:
         """Return the image HDUs that have pixels, and an error for what cannot be read as an HDU.
@@ -273,8 +272,7 @@ class File:
         try:
             whole = self._mapping.read(unit.data, given.memory)
         except OSError as error:
-            trouble = refused(error, self.path)
-            raise InputError(trouble.reason, file=self.path, hdu=item.number, remedy=trouble.remedy) from None
+            raise refused(error, self.path).at(self.path, item.number) from None
         if not whole:
             raise self.corrupt("the file was cut off while it was open", item.number)
         given.memory.flags.writeable = False
@@ -354,6 +352,17 @@ class File:
             Status ``corrupt``.
         """
         return corrupt(message, self.path, hdu)
+
+    def at(self, item: Hdu, error: InputError) -> InputError:
+        """Return an error of a function that knows neither file nor HDU with both; any other error as it is.
+
+        Parameters
+        ----------
+        item : Hdu
+            The HDU that the function looked at.
+        error : InputError
+        """
+        return error if error.file is not None else error.at(self.path, item.number)
 
 
 def short(error: Exception) -> str:

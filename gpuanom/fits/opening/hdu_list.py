@@ -42,7 +42,7 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
         try:
             text = header_at(file, reader, start)
         except InputError as error:
-            yield InputError(error.reason, file=file.path, hdu=index, remedy=error.remedy, status=error.status)
+            yield error.at(file.path, index)
             return
         if text is None:
             break  # FITS allows special records after the last HDU
