@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import subprocess
 
 MODULES = (
-    "tile_bounds", "fits.bits", "fits.byteorder", "fits.descriptors", "fits.sound_images", "fits.header_walk",
-    "fits.dither", "fits.rice",
+    "tile_bounds", "fits.decoding.rice_bits", "fits.decoding.byteorder", "fits.decoding.tile_table_loop",
+    "fits.decoding.images_together_loop", "fits.opening.hdu_list_loop", "fits.decoding.dither", "fits.decoding.rice",
     "backends.cpu.points", "backends.cpu.isophote", "backends.cpu.moments", "backends.cpu.sources",
     "backends.cpu.gradients", "backends.cpu.stamps", "backends.cpu.residual", "backends.cpu.pattern_rows",
     "backends.cpu.patterns", "backends.cpu.spectrum", "backends.cpu.shapes", "backends.cpu.repeats",

@@ -66,6 +66,23 @@ class InputError(GpuanomError, ValueError):
         self.remedy = remedy
         self.status = status
 
+    def at(self, file: str | os.PathLike[str], hdu: int | str | None) -> InputError:
+        """Return this error with the place where it happened, in place of the file and HDU that it names.
+
+        Parameters
+        ----------
+        file : path-like
+            The file at fault.
+        hdu : int or str, or None
+            The HDU at fault; None where that is not known.
+
+        Returns
+        -------
+        InputError
+            Of the same message, remedy and status.
+        """
+        return InputError(self.reason, file=file, hdu=hdu, remedy=self.remedy, status=self.status)
+
 
 FETCH_AGAIN = "fetch it again"
 """Remedy for a damaged file."""

@@ -2,9 +2,9 @@
 """How loops over bytes and pixels are compiled by Numba, and the machine instructions that the loops use.
 
 Compiled loops run without the interpreter's lock. They trust the sizes that they are given:
-`gpuanom.fits.decode` and `gpuanom.fits.tiles` check the sizes that files claim. No product and sum
-are contracted to one rounding (no fastmath). Importing Numba takes long, so import this module
-inside the functions that need it.
+`gpuanom.fits.decoding.encoded_images` and `gpuanom.fits.decoding.tiles` check the sizes that files
+claim. No product and sum are contracted to one rounding (no fastmath). Importing Numba takes long,
+so import this module inside the functions that need it.
 """
 
 from __future__ import annotations

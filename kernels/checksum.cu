@@ -9,7 +9,7 @@
 //            The only atomics add and take a minimum of integers, so that no result depends on the
 //            order of threads or blocks.
 // Parity     Exact.
-// Twin       gpuanom/fits/checksum.py
+// Twin       gpuanom/fits/opening/checksum.py
 // Test       tests/steps/test_checksum.py
 #include "common.cuh"
 

@@ -18,7 +18,7 @@
 //            a tile is read, and every loop ends with the tile's pixels or bits. No result depends
 //            on the order of threads or blocks: the only atomic takes a minimum of integers.
 // Parity     Exact.
-// Twin       gpuanom/fits/rice.py, the host's decoder
+// Twin       gpuanom/fits/decoding/rice.py, the host's decoder
 // Test       tests/steps/test_rice.py
 #include "common.cuh"
 

@@ -32,7 +32,7 @@ import numpy as np
 from astropy.io import fits
 
 import gpuanom
-from gpuanom.fits.complete import lacking
+from gpuanom.fits.opening.complete import lacking
 from tests import nights
 from tests.fits.fuzz import _mutated, _mutated_file
 

@@ -95,6 +95,21 @@ def test_imports_run_one_way(path):
         assert _row(other) < _row(package), f"{package} imports {module}, which does not lie above it"
 
 
+FITS_ROWS = ["headers", "decoding", "opening", "ccds", "exposures", "discover", "reader", "explain", "__init__"]
+"""The folders of gpuanom/fits, then the modules that are called from outside: each imports from those before it."""
+
+
+def test_the_folders_of_fits_import_one_way():
+    folder = PACKAGE / "fits"
+    parts = {path: path.relative_to(folder).parts[0].removesuffix(".py") for path in folder.rglob("*.py")}
+    assert set(parts.values()) == set(FITS_ROWS)
+    for path, mine in parts.items():
+        for module in _imports(path):
+            if module.startswith("fits."):
+                other = module.split(".")[1]
+                assert FITS_ROWS.index(other) <= FITS_ROWS.index(mine), f"{path} imports {module}"
+
+
 @pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_what_must_not_meet_does_not(path):
     name = str(path.relative_to(PACKAGE))

@@ -25,7 +25,7 @@ PROGRAM = """
 import numpy as np
 from gpuanom import compiling
 compiling.listen(print)
-from gpuanom.fits.byteorder import total
+from gpuanom.fits.decoding.byteorder import total
 assert total(np.array([1, 2], ">u4").view(np.uint32)) == 3
 """
 
@@ -193,7 +193,7 @@ def test_the_list_of_modules_has_all_loops():
 
 def ahead(folder):
     return subprocess.Popen(
-        [sys.executable, "-m", "gpuanom.compile_ahead", "fits.byteorder"],
+        [sys.executable, "-m", "gpuanom.compile_ahead", "fits.decoding.byteorder"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(folder)},
         stdin=subprocess.PIPE,
     )
@@ -298,10 +298,10 @@ def test_a_loop_that_uses_what_is_around_it_is_refused():
 
 
 def test_every_kind_of_pixels_is_loaded_by_the_next_process(tmp_path):
-    """The loops of `gpuanom.fits.byteorder`: the second process finds what the first one has compiled."""
+    """The loops of `gpuanom.fits.decoding.byteorder`: the second process finds what the first one has compiled."""
     program = """
 from gpuanom import compile_ahead, compiling, native
-from gpuanom.fits import byteorder
+from gpuanom.fits.decoding import byteorder
 said = []
 compiling.listen(said.append)
 for loop in native.native.made:

@@ -54,7 +54,7 @@ def test_other_installations_and_other_processes_have_the_same_digests(tmp_path)
 
 def loop(body, arguments="x", **around):
     """A function as a module would hold it, with what is around it."""
-    names = {"__name__": "gpuanom.fits.rice", "np": np, **around}
+    names = {"__name__": "gpuanom.fits.decoding.rice", "np": np, **around}
     exec(f"def loop({arguments}):\n    return {body}\n", names)
     function = names["loop"]
     assert isinstance(function, FunctionType)
@@ -106,7 +106,7 @@ def test_what_no_digest_can_tell_is_refused(unknown):
 
 def test_files_of_earlier_states_are_forgotten_but_for_the_last(tmp_path, monkeypatch):
     monkeypatch.setattr(codecache, "folder", lambda: tmp_path)
-    named = tmp_path / "gpuanom.fits.rice"
+    named = tmp_path / "gpuanom.fits.decoding.rice"
     named.mkdir()
     for age in range(6):
         for suffix in ("lock", "py311.nbi", "py311.1.nbc"):
@@ -119,7 +119,7 @@ def test_files_of_earlier_states_are_forgotten_but_for_the_last(tmp_path, monkey
     def rice(x):
         return x
 
-    rice.__module__, rice.__qualname__ = "gpuanom.fits.rice", "rice"
+    rice.__module__, rice.__qualname__ = "gpuanom.fits.decoding.rice", "rice"
     files = codecache.FunctionFiles(rice)
     own = named / f"{files._impl.filename_base}.nbi"
     own.touch()

@@ -12,7 +12,7 @@ from astropy.table import Table
 import gpuanom
 from gpuanom.autoencoder import draw
 from gpuanom.backends.choice import select
-from gpuanom.fits.grouping import names_apart
+from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.records import Exposure
 from gpuanom.review.opened import open_night
 from gpuanom.review.quicklook import look

@@ -16,8 +16,8 @@ import pytest
 import gpuanom
 from gpuanom import system
 from gpuanom.errors import InputError
-from gpuanom.fits import mapping
-from gpuanom.fits.complete import lacking
+from gpuanom.fits.opening import memory_map
+from gpuanom.fits.opening.complete import lacking
 from gpuanom.naming import exists
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.watch import watch
@@ -58,7 +58,7 @@ def refuse(monkeypatch):
 
     monkeypatch.setattr(Path, "open", refusing(Path.open, lambda path: ("open", path.name)))
     monkeypatch.setattr(Path, "stat", refusing(Path.stat, lambda path: ("stat", path.name)))
-    monkeypatch.setattr(mapping.mmap, "mmap", refusing(mapping.mmap.mmap, lambda _: ("map", "")))
+    monkeypatch.setattr(memory_map.mmap, "mmap", refusing(memory_map.mmap.mmap, lambda _: ("map", "")))
 
     def refuse(what, name, number, times):
         left[what, name] = number, times
@@ -194,18 +194,18 @@ def test_a_page_that_the_disk_does_not_give_is_an_error_and_no_signal(tmp_path):
     """A mapped file whose pages are gone ends a process by SIGBUS when the pages are touched."""
     path = tmp_path / "a.fits"
     path.write_bytes(bytes(40_000))
-    view = mapping.Mapping(path).view()
-    mapping.bring(view, 0, 40_000)
-    if not mapping._can_populate:
+    view = memory_map.Mapping(path).view()
+    memory_map.bring(view, 0, 40_000)
+    if not memory_map._can_populate:
         pytest.skip("this system cannot be asked to read mapped pages (Linux 5.14 can)")
     os.truncate(path, 4096)
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        mapping.bring(view, 0, 40_000)
+        memory_map.bring(view, 0, 40_000)
 
 
 def test_pixels_that_cannot_be_read_are_unreadable(tmp_path, monkeypatch):
     path = nights.write(tmp_path / "in", 1)
-    real = mapping.bring
+    real = memory_map.bring
     size = path.stat().st_size
 
     def bring(view, start, stop):
@@ -213,7 +213,7 @@ def test_pixels_that_cannot_be_read_are_unreadable(tmp_path, monkeypatch):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         real(view, start, stop)
 
-    monkeypatch.setattr(gpuanom.fits.mapped, "bring", bring)
+    monkeypatch.setattr(gpuanom.fits.opening.file, "bring", bring)
     night = score(tmp_path)
     (group,) = night.left_out
     assert (group.status, group.n_ccds) == ("unreadable", 1)
@@ -225,10 +225,10 @@ def test_pixels_that_cannot_be_read_are_unreadable(tmp_path, monkeypatch):
 
 def test_a_file_that_is_replaced_while_it_is_read_is_read_by_the_next_run(tmp_path):
     path = nights.write(tmp_path / "in", 1)
-    file = gpuanom.fits.mapped.File(path)
-    mapping.let_go()
+    file = gpuanom.fits.opening.file.File(path)
+    memory_map.let_go()
     assert file.bytes[:6] == b"SIMPLE"  # the file is mapped again
-    mapping.let_go()
+    memory_map.let_go()
     path.write_bytes(path.read_bytes() + bytes(2880))
     with pytest.raises(InputError, match="was changed while it was being read"):
         file.bytes  # noqa: B018

@@ -29,7 +29,7 @@ from astropy.io import fits
 import gpuanom
 from gpuanom.cli.watch import Until
 from gpuanom.errors import OutputError
-from gpuanom.fits.complete import lacking
+from gpuanom.fits.opening.complete import lacking
 from gpuanom.nights import alerts
 from gpuanom.nights.arrivals import Arrivals, Pace
 from gpuanom.nights.events import WatchEvents

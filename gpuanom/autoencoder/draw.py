@@ -20,7 +20,7 @@ from gpuanom import sampling
 from gpuanom.autoencoder.tensors import shared, stamps_of
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError
-from gpuanom.fits.grouping import names_apart
+from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import Background, CcdStack, Exposure, ExposureKey, Failure, Integers, Reconstruction, Sources

@@ -28,12 +28,12 @@ MASK_CLASSES: tuple[str, ...] = (
 `mask_background`, `mask_sources` and `mask_gradients` name them."""
 
 MASKS: tuple[str, ...] = ("none", "decam-cp", "cp-codes", "desdm", "mp-cards", "bits", "codes", "own")
-"""How a quality plane is decoded: see `gpuanom.fits.mask_bits`."""
+"""How a quality plane is decoded: see `gpuanom.fits.ccds.mask_bits`."""
 
 TURNS: tuple[str, ...] = ("none", "wcs", "mosaic")
 """How the axes of a CCD are turned to those of the focal plane: not at all, by the CCD's CD matrix
-(`gpuanom.fits.headers`), or by the difference from the CD matrix of the exposure's first CCD
-(`gpuanom.fits.axes`)."""
+(`gpuanom.fits.headers.values`), or by the difference from the CD matrix of the exposure's first CCD
+(`gpuanom.fits.ccds.axes`)."""
 
 SUBARU_CHANNELS = "subaru-channels"
 """A way to trim: to the effective columns and rows of four channels, from the cards T_EFMNij and T_EFMXij."""
@@ -84,7 +84,7 @@ class CameraRule:
         Keywords of the filter. ``"FILTER:word"`` takes the first word of the value.
         ``"FILTER:letter"`` takes the part of the first word before a point: ``i`` of ``i.MP9702``,
         and all of ``gri`` and ``Ha``. The keywords of other cameras are tried after these
-        (`gpuanom.fits.bands`).
+        (`gpuanom.fits.exposures.bands`).
     not_sky, stacks : tuple of (keyword, patterns)
         Files with such a value are no exposures of the sky (calibrations, focus or test frames),
         or stacks.

@@ -18,7 +18,7 @@ ONLY = "only"
 
 FALLING_BACK: tuple[str, ...] = ("exposure", "date", "exptime", "ccd", "saturation")
 """Lists of keywords that go on with those of the rule from which a user's rule inherits. (The band does so for every
-rule: `gpuanom.fits.bands`.)"""
+rule: `gpuanom.fits.exposures.bands`.)"""
 
 EXAMPLE: tuple[str, ...] = (
     "# A camera rule says what the headers of a camera mean, where gpuanom reads them in another way than they are",

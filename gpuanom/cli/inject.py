@@ -23,11 +23,11 @@ from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError, InputError, OutputError, SettingsError, printable
 from gpuanom.files import FITS, make_folder, whole_file
 from gpuanom.fits import discover
-from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
-from gpuanom.fits.ccds import measured_ccd
+from gpuanom.fits.ccds.names import measured_ccd
+from gpuanom.fits.ccds.sections import parse_section
 from gpuanom.fits.discover import rule_of
-from gpuanom.fits.headers import Cards
-from gpuanom.fits.sections import parse_section
+from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
+from gpuanom.fits.headers.values import Cards
 from gpuanom.nights import injected
 from gpuanom.nights.merge import make_references
 from gpuanom.records import Exposure

@@ -15,7 +15,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.doctor.findings import StepFinding
 from gpuanom.errors import printable
 from gpuanom.fits import discover, open_ccds
-from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
+from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
 from gpuanom.measuring.points import Step, draw_points
 from gpuanom.records import Background, Ccd, CcdOnDisk, CcdStack, Doubles, FloatImage, Gradients, Sources, Turn, Unfit
 from gpuanom.settings import Settings

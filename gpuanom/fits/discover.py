@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.cameras.rules import ANY, CameraRule
 from gpuanom.errors import InputError, SettingsError, printable
-from gpuanom.fits.astropy_warnings import ignore_astropy_warnings
-from gpuanom.fits.grouping import Found, by_path, labels, told_apart
-from gpuanom.fits.headers import SUFFIXES, Cards, stem
-from gpuanom.fits.identity import Description, describe
-from gpuanom.fits.inputs import NotFollowedError, expand
-from gpuanom.fits.packed import PackedError
-from gpuanom.fits.plane_kinds import side_file
-from gpuanom.fits.scan import OwnTableError, read_headers
+from gpuanom.fits.ccds.plane_kinds import side_file
+from gpuanom.fits.exposures.grouping import Found, by_path, labels, told_apart
+from gpuanom.fits.exposures.identity import Description, describe
+from gpuanom.fits.exposures.inputs import NotFollowedError, expand
+from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
+from gpuanom.fits.headers.values import SUFFIXES, Cards, stem
+from gpuanom.fits.opening.first_headers import OwnTableError, read_headers
+from gpuanom.fits.opening.packed import PackedError
 from gpuanom.naming import natural_key
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
@@ -196,7 +196,7 @@ def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles
     Parameters
     ----------
     inputs : sequence of str or Path
-        See `gpuanom.fits.inputs.expand`.
+        See `gpuanom.fits.exposures.inputs.expand`.
     settings : Settings
         Its camera rules, `mask` and `versions` are used.
     known : KnownFiles, optional

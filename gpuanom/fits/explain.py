@@ -9,10 +9,10 @@ from pathlib import Path
 
 from gpuanom.display import counted
 from gpuanom.errors import InputError, printable
-from gpuanom.fits.ccds import roles_in_file
+from gpuanom.fits.ccds.names import roles_in_file
 from gpuanom.fits.discover import Discovery, discover, labels_of, rule_of
-from gpuanom.fits.headers import card, quoted
-from gpuanom.fits.mapped import File
+from gpuanom.fits.headers.values import card, quoted
+from gpuanom.fits.opening.file import File
 from gpuanom.fits.reader import open_by_file, origin_of
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import CcdFailure, CcdOnDisk, Exposure
@@ -126,7 +126,7 @@ def explain(inputs: Sequence[str | Path], settings: Settings) -> list[Account]:
     Parameters
     ----------
     inputs : sequence of str or Path
-        See `gpuanom.fits.inputs.expand`.
+        See `gpuanom.fits.exposures.inputs.expand`.
     settings : Settings
         Its camera rules, `mask` and `versions` are used.
 

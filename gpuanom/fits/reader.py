@@ -17,18 +17,17 @@ from gpuanom.attributes import attributes
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
-from gpuanom.fits.axes import CcdAxes, Mosaic, axes_of_file
-from gpuanom.fits.ccd_masks import Masks, located
-from gpuanom.fits.ccds import Role, roles_in_file
-from gpuanom.fits.common_axes import first_ccds
-from gpuanom.fits.copies import Copies
+from gpuanom.fits.ccds.axes import CcdAxes, Mosaic, axes_of_file
+from gpuanom.fits.ccds.copies import Copies
+from gpuanom.fits.ccds.images_together import RiceFile
+from gpuanom.fits.ccds.masks import Masks
+from gpuanom.fits.ccds.names import Role, first_ccds, roles_in_file
+from gpuanom.fits.ccds.pixels import as_stored, pixels
+from gpuanom.fits.ccds.section_choice import DataSections, data_sections, sections_and_shapes
+from gpuanom.fits.ccds.sections import Section, trim, trimmed_shape
 from gpuanom.fits.discover import labels_of, rule_of
-from gpuanom.fits.headers import saturations
-from gpuanom.fits.mapped import File, Hdu
-from gpuanom.fits.pixels import as_stored, pixels
-from gpuanom.fits.sections import Section, trim, trimmed_shape
-from gpuanom.fits.together import RiceFile
-from gpuanom.fits.trims import DataSections, data_sections, sections_and_shapes
+from gpuanom.fits.headers.values import saturations
+from gpuanom.fits.opening.file import File, Hdu
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
@@ -238,7 +237,7 @@ def _ccds(
             yield CcdOnDisk(name, shape, load, (sky.why, axes.why))
         except InputError as error:
             failed.add(item.number)
-            yield _failure(unique, located(error, file.path, item.number))
+            yield _failure(unique, file.at(item, error))
     if empty and not skipped:
         remedy = "leave it out of the input"
         raise InputError("no image HDU that is a CCD", file=file.path, remedy=remedy, status="no_image")
@@ -344,7 +343,7 @@ class _Loader:
             return self._failed(error)
 
     def _failed(self, error: InputError) -> CcdFailure:
-        return _failure(self.without_pixels.name, located(error, self.file.path, self.item.number))
+        return _failure(self.without_pixels.name, self.file.at(self.item, error))
 
     def _image(self, out: FloatImage | None) -> FloatImage:
         """Return the pixels without overscan, in `out` if given."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError
-from gpuanom.fits.pixels import sums_on_device
+from gpuanom.fits.ccds.pixels import sums_on_device
 from gpuanom.measuring.ccd_record import unmeasured
 from gpuanom.measuring.ccd_statistics import with_statistics
 from gpuanom.measuring.exposure_record import in_order

@@ -1,8 +1,8 @@
 """Files as they arrive in a folder: which of them are settled, and which are still being written.
 
 A file is settled when its size and times have stayed the same for a while and its headers say that it is complete
-(`gpuanom.fits.complete`). Folders are polled: nothing else tells of files that another machine writes to a network file
-system.
+(`gpuanom.fits.opening.complete`). Folders are polled: nothing else tells of files that another machine writes to a
+network file system.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 from gpuanom.errors import InputError
 from gpuanom.files import State, state_of
 from gpuanom.fits import Discovery, FileFailure
-from gpuanom.fits.complete import Lack, lacking
-from gpuanom.fits.inputs import NothingThereError, expand
+from gpuanom.fits.exposures.inputs import NothingThereError, expand
+from gpuanom.fits.opening.complete import Lack, lacking
 from gpuanom.naming import exists
 
 
@@ -65,7 +65,7 @@ class Arrivals:
     Parameters
     ----------
     inputs : sequence of str or Path
-        See `gpuanom.fits.inputs.expand`.
+        See `gpuanom.fits.exposures.inputs.expand`.
     settle : float
         Seconds for which a file must stay unchanged, by the clock of this process: a file server's may be wrong.
     patience : float

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpuanom.errors import printable
 from gpuanom.fits import discover
-from gpuanom.fits.identity import version_in_name
+from gpuanom.fits.exposures.identity import version_in_name
 from gpuanom.naming import absolute, exists, resolved
 from gpuanom.nights.settling import settled
 from gpuanom.records import Exposure, Version

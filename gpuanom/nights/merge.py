@@ -14,7 +14,7 @@ from gpuanom import arguments
 from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError, ReferenceFileError, StoreBusyError, printable
 from gpuanom.files import cannot_be_written, make_folder, partial_path
-from gpuanom.fits.grouping import names_apart
+from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.naming import Relocation, exists, lines_on_idle
 from gpuanom.nights.gathering import each_once, gather
 from gpuanom.records import Exposure, ExposureKey

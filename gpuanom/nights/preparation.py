@@ -14,7 +14,7 @@ from gpuanom.backends.choice import choose
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import OutputError, SettingsError
 from gpuanom.files import cannot_be_written, make_folder
-from gpuanom.fits.lists import with_streams_read
+from gpuanom.fits.exposures.input_lists import with_streams_read
 from gpuanom.naming import exists
 from gpuanom.settings import Settings
 from gpuanom.store.store import NAME

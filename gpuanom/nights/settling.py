@@ -1,9 +1,9 @@
 """Which measurements of several nights are one exposure, what each exposure is called, and which version is ranked.
 
-The rules are those of one run over all files (`gpuanom.fits.grouping`), as far as the stores know what the headers say.
-The answer depends on the measurements, on the order of their nights, and, where versions and measurements are equally
-good, on which image files are still there. It does not depend on how a survey came to be: a survey that a night has
-left is settled as if that night had never been in it.
+The rules are those of one run over all files (`gpuanom.fits.exposures.grouping`), as far as the stores know what the
+headers say. The answer depends on the measurements, on the order of their nights, and, where versions and measurements
+are equally good, on which image files are still there. It does not depend on how a survey came to be: a survey that a
+night has left is settled as if that night had never been in it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpuanom.fits.grouping import by_start, ids_by_place
-from gpuanom.fits.headers import clean, stem
+from gpuanom.fits.exposures.grouping import by_start, ids_by_place
+from gpuanom.fits.headers.values import clean, stem
 from gpuanom.naming import absolute, exists, natural_key
 from gpuanom.records import Exposure, ExposureKey, Version
 from gpuanom.store.set_aside import Copy, Placed

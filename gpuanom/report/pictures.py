@@ -24,7 +24,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.cameras.focalplane import places
 from gpuanom.errors import GpuanomError
 from gpuanom.files import make_folder, write_text
-from gpuanom.fits.sections import trimmed_blocks
+from gpuanom.fits.ccds.sections import trimmed_blocks
 from gpuanom.records import Exposure, FloatImage
 from gpuanom.review.mosaic import Mosaic, level, mosaic
 from gpuanom.review.quicklook import Look, binning_for, look

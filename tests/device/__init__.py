@@ -123,7 +123,7 @@ def uninstall() -> None:
 
 def _forget_what_is_installed() -> None:
     """Readers look once in a process for KvikIO, which comes and goes with the stand-in."""
-    from gpuanom.fits import pixels
+    from gpuanom.fits.ccds import pixels
 
     pixels._reads_direct.cache_clear()
 

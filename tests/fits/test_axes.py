@@ -8,8 +8,8 @@ from astropy.io import fits
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits import discover, open_ccds
-from gpuanom.fits.axes import Mosaic
-from gpuanom.fits.headers import Cards
+from gpuanom.fits.ccds.axes import Mosaic
+from gpuanom.fits.headers.values import Cards
 from gpuanom.records import CcdOnDisk, Turn
 
 RULE = CameraRule(name="any", turn="mosaic")

@@ -6,9 +6,9 @@ import pytest
 from astropy.io import fits
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
-from gpuanom.fits.bands import BAND_CARDS, WHEELS, band_of
-from gpuanom.fits.headers import Cards
-from gpuanom.fits.identity import describe
+from gpuanom.fits.exposures.bands import BAND_CARDS, WHEELS, band_of
+from gpuanom.fits.exposures.identity import describe
+from gpuanom.fits.headers.values import Cards
 
 ANY = BUILTIN_RULES[-1]
 MEGACAM = {"INSTRUME": "MegaPrime", "DETECTOR": "MegaCam"}

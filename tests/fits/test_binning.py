@@ -3,8 +3,8 @@ import pytest
 from astropy.io import fits
 
 from gpuanom.fits import discover
-from gpuanom.fits.binning import binning
-from gpuanom.fits.headers import Cards
+from gpuanom.fits.headers.binning import binning
+from gpuanom.fits.headers.values import Cards
 
 
 @pytest.mark.parametrize(

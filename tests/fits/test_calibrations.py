@@ -6,7 +6,7 @@ import pytest
 from astropy.io import fits
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
-from gpuanom.fits.identity import describe
+from gpuanom.fits.exposures.identity import describe
 
 KEYWORDS = [keyword for keyword, _ in BUILTIN_RULES[-1].not_sky]
 NUMBERS_OR_CATEGORIES = {"PICTTYPE": "3", "ESO DPR CATG": "CALIB", "DPR CATG": "CALIB", "DPRCATG": "CALIB"}

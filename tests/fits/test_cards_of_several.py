@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gpuanom.fits.cards import Scanned, whole_numbers
-from gpuanom.fits.checksum import sum_card, sum_cards
-from gpuanom.fits.headers import card
-from gpuanom.fits.table_form import have_same_table, table_form
+from gpuanom.fits.decoding.table_header import have_same_table, table_form
+from gpuanom.fits.headers.scanned import Scanned, whole_numbers
+from gpuanom.fits.headers.values import card
+from gpuanom.fits.opening.checksum import sum_card, sum_cards
 
 CARDS = [
     "= 5", "=                   17 / a comment", "= 0", "=                   007", "= '12'", "= '12      ' / a comment",

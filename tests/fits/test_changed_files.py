@@ -1,7 +1,7 @@
 """Files that a program writes to, in place, after their headers were read: no pixels are taken from them.
 
 Only the host's decoders are asked here, which read mapped bytes; `test_read_into_memory.py` and
-`test_read_together.py` have the reads for a GPU.
+`test_images_together.py` have the reads for a GPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from gpuanom.fits import discover, open_ccds
-from gpuanom.fits.mapped import File
+from gpuanom.fits.opening.file import File
 from gpuanom.records import Ccd, CcdFailure
 from gpuanom.settings import Settings
 

@@ -11,7 +11,7 @@ from astropy.io import fits
 
 import gpuanom
 from gpuanom.fits.discover import discover
-from gpuanom.fits.inputs import NotFollowedError, expand
+from gpuanom.fits.exposures.inputs import NotFollowedError, expand
 from gpuanom.settings import Settings
 
 SMALL = np.arange(12.0, dtype=np.float32).reshape(3, 4)

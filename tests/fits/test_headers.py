@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.fits.ccds import measured_ccd, named_ccd
-from gpuanom.fits.headers import Cards, clean, number, plver, saturation, sky_axes, stem, turn
-from gpuanom.fits.identity import describe
-from gpuanom.fits.plane_kinds import side_file
+from gpuanom.fits.ccds.names import measured_ccd, named_ccd
+from gpuanom.fits.ccds.plane_kinds import side_file
+from gpuanom.fits.exposures.identity import describe
+from gpuanom.fits.headers.values import Cards, clean, number, plver, saturation, sky_axes, stem, turn
 from gpuanom.records import Turn
 
 NAN = math.nan

@@ -4,8 +4,8 @@ from astropy.io import fits
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
-from gpuanom.fits.headers import Cards
-from gpuanom.fits.mask_bits import decode
+from gpuanom.fits.ccds.mask_bits import decode
+from gpuanom.fits.headers.values import Cards
 from gpuanom.records import Unfit
 from gpuanom.settings import Settings
 

@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuanom.errors import InputError
-from gpuanom.fits import discover, mapping, read_ccds
-from gpuanom.fits.complete import lacking
-from gpuanom.fits.headers import SUFFIXES, stem
-from gpuanom.fits.mapped import File
-from gpuanom.fits.packed import ARCHIVES
-from gpuanom.fits.scan import read_headers
+from gpuanom.fits import discover, read_ccds
+from gpuanom.fits.headers.values import SUFFIXES, stem
+from gpuanom.fits.opening import memory_map
+from gpuanom.fits.opening.complete import lacking
+from gpuanom.fits.opening.file import File
+from gpuanom.fits.opening.first_headers import read_headers
+from gpuanom.fits.opening.packed import ARCHIVES
 from gpuanom.records import Ccd, CcdFailure
 from gpuanom.settings import Settings
 
@@ -119,7 +120,7 @@ def test_whatever_is_packed_or_damaged_ends_as_a_status(data, tmp_path_factory):
 
 
 def test_a_file_that_unpacks_without_end_is_given_up(kind, tmp_path, monkeypatch, settings):
-    monkeypatch.setattr(mapping, "_MOST_UNPACKED", 10**6)
+    monkeypatch.setattr(memory_map, "_MOST_UNPACKED", 10**6)
     path = tmp_path / f"a.fits.{kind}"
     path.write_bytes(PACKERS[kind](b"SIMPLE  =".ljust(5 * 10**6)))
     with pytest.raises(InputError, match="unpacks to more than 1000000 bytes"):
@@ -180,7 +181,7 @@ def test_a_packed_file_that_was_let_go_is_unpacked_again(raw, kind, tmp_path, on
     path.write_bytes(PACKERS[kind](raw))
     items = []
     for item in read_ccds(one(path), settings):
-        mapping.let_go()
+        memory_map.let_go()
         items.append(item)
     assert not any(isinstance(item, CcdFailure) for item in items)
     np.testing.assert_array_equal(items[1].image, picture(1))

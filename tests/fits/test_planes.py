@@ -7,7 +7,7 @@ from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, Variance
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.fits import discover
-from gpuanom.fits.plane_kinds import plane_reason
+from gpuanom.fits.ccds.plane_kinds import plane_reason
 from gpuanom.settings import Settings
 
 ANY = BUILTIN_RULES[-1]

@@ -11,8 +11,8 @@ from astropy.io import fits
 
 from gpuanom.encoded import RiceImage, Room
 from gpuanom.fits import discover, open_ccds
-from gpuanom.fits.checksum import added_up, same_sum
-from gpuanom.fits.pixels import sums_on_device
+from gpuanom.fits.ccds.pixels import sums_on_device
+from gpuanom.fits.opening.checksum import added_up, same_sum
 from gpuanom.records import CcdFailure
 from gpuanom.settings import Settings
 

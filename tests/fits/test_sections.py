@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
-from gpuanom.fits.headers import Cards
-from gpuanom.fits.sections import Section, parse_section, trim
-from gpuanom.fits.trims import data_sections
+from gpuanom.fits.ccds.section_choice import data_sections
+from gpuanom.fits.ccds.sections import Section, parse_section, trim
+from gpuanom.fits.headers.values import Cards
 
 ENDS = st.tuples(st.integers(1, 10**6), st.integers(0, 10**6)).map(lambda t: (t[0], t[0] + t[1]))
 

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
-from gpuanom.fits.identity import describe
+from gpuanom.fits.exposures.identity import describe
 
 
 def about(**cards):

@@ -14,9 +14,9 @@ from astropy.io import fits
 from gpuanom.encoded import RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits import decode_raw, decode_rice, discover, open_ccds
-from gpuanom.fits.mapped import File
-from gpuanom.fits.pixels import as_stored, numbers, pixels
-from gpuanom.fits.table_form import table_form
+from gpuanom.fits.ccds.pixels import as_stored, numbers, pixels
+from gpuanom.fits.decoding.table_header import table_form
+from gpuanom.fits.opening.file import File
 from gpuanom.records import Ccd, CcdOnDisk
 from tests.fits import compressed
 

@@ -60,14 +60,14 @@ def test_nothing_is_prepared_for_the_cpu():
 
 def test_the_loops_of_every_run_are_loaded_once(gpu, monkeypatch):
     from gpuanom.backends.gpu import loops
-    from gpuanom.fits import byteorder, descriptors, sound_images
+    from gpuanom.fits.decoding import byteorder, images_together_loop, tile_table_loop
 
     for thread in threading.enumerate():
         if thread.name == "gpuanom-loops":  # of an earlier choice of the GPU
             thread.join()
     loaded = []
-    monkeypatch.setattr(descriptors.read_places, "load", lambda: loaded.append("places"))
-    monkeypatch.setattr(sound_images.read_sound_images, "load", lambda: loaded.append("images"))
+    monkeypatch.setattr(tile_table_loop.read_places, "load", lambda: loaded.append("places"))
+    monkeypatch.setattr(images_together_loop.read_sound_images, "load", lambda: loaded.append("images"))
     monkeypatch.setattr(byteorder.total, "load", lambda: loaded.append("total"))
     loops._load()
     assert loaded == ["places", "images", "total"]

@@ -17,11 +17,11 @@ from tests import device
 from tests.gpu import heads
 
 ROOT = Path(__file__).parents[2]
-KERNELS, GPU, CPU, FITS, STEPS = (
+KERNELS, PACKAGE, GPU, CPU, STEPS = (
     ROOT / "kernels",
+    ROOT / "gpuanom",
     ROOT / "gpuanom" / "backends" / "gpu",
     ROOT / "gpuanom" / "backends" / "cpu",
-    ROOT / "gpuanom" / "fits",
     ROOT / "tests" / "steps",
 )
 FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
@@ -29,8 +29,8 @@ FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 # A second method of the protocol in the file of the first one, and a file that is a part of the step `sources`.
 SHARES_A_FILE = {"gradient_orientation": "orientation"}
 PARTS = {"moments": "sources", "residual": "patterns", "spectrum": "patterns"}
-# These files are no steps of the protocol, but parts of reading files: their CPU twins lie in gpuanom/fits.
-READING = {"rice", "checksum"}
+# These files are no steps of the protocol, but parts of reading files: their CPU twins lie in these folders.
+READING = {"rice": "fits/decoding", "checksum": "fits/opening"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "room", "to_device", "to_host"}
 NOT_STEPS |= {"device_name", "share_memory", "limit_memory"}
 NO_LAUNCHERS = {"__init__", "cuda", "devices", "gpudirect", "kernel", "loops", "memory", "pinned", "staging"}
@@ -85,8 +85,8 @@ def protocol():
 
 def test_every_step_has_its_files():
     steps = set(protocol()) - set(SHARES_A_FILE) | set(PARTS)
-    assert steps | READING == set(FILES)
-    assert {path.stem for path in FITS.glob("*.py")} >= READING
+    assert steps | set(READING) == set(FILES)
+    assert all((PACKAGE / folder / f"{file}.py").is_file() for file, folder in READING.items())
     assert set(FILES) == {path.stem for path in GPU.glob("*.py")} - NO_LAUNCHERS
     assert steps == {path.stem for path in CPU.glob("*.py")} - {"__init__", "polynomial", "isophote", "pattern_rows"}
     assert set(loader().steps()) == set(FILES)
@@ -185,7 +185,7 @@ def test_a_launch_wants_its_reason():
     assert found == ["divergence: Launch gives no reason for its geometry"]
 
 
-@pytest.mark.parametrize("file", sorted(set(FILES) - READING - set(PARTS)))
+@pytest.mark.parametrize("file", sorted(set(FILES) - set(READING) - set(PARTS)))
 def test_parity_is_the_protocols(file):
     """The tolerances at the head of a kernel file are those that the protocol gives for its step."""
     tolerance = re.compile(r"\b1e-\d+|\b\d+ units")
@@ -199,7 +199,7 @@ def test_parity_is_the_protocols(file):
 @pytest.mark.parametrize("file", FILES)
 def test_comments_name_files_that_are_there_and_are_named_by_them(file):
     said = comments(file)
-    folder = "fits" if file in READING else "backends/cpu"
+    folder = READING.get(file, "backends/cpu")
     assert re.search(rf"\bTwin\s+gpuanom/{folder}/{file}\.py\b", said)
     test = re.search(r"\bTest\s+(tests/[\w/]+\.py)$", said, re.MULTILINE)
     assert test, "no test is named"

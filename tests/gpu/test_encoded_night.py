@@ -11,7 +11,7 @@ from astropy.io import fits
 
 import gpuanom
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.fits.pixels import sums_on_device
+from gpuanom.fits.ccds.pixels import sums_on_device
 from tests import device, nights
 
 RULE = CameraRule(name="test", match=(("INSTRUME", "TESTCAM"),), trim=("DATASEC",))

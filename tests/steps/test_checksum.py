@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuanom.fits.checksum import carried
+from gpuanom.fits.opening.checksum import carried
 from tests import device
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpuanom.encoded import RiceImages
-from gpuanom.fits.checksum import added_up
+from gpuanom.fits.opening.checksum import added_up
 from gpuanom.records import NO_PIXELS, Ccd, CcdsTogether
 from tests import sky, tiles
 

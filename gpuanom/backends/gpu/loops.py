@@ -25,12 +25,13 @@ def load_meanwhile() -> None:
 def _load() -> None:
     try:
         from gpuanom import tile_bounds
-        from gpuanom.fits import byteorder, descriptors, header_walk, sound_images
+        from gpuanom.fits.decoding import byteorder, images_together_loop, tile_table_loop
+        from gpuanom.fits.opening import hdu_list_loop
 
         tile_bounds.put_tiles.load()
-        descriptors.read_places.load()
-        header_walk.walk_headers.load()
-        sound_images.read_sound_images.load()
+        tile_table_loop.read_places.load()
+        hdu_list_loop.walk_headers.load()
+        images_together_loop.read_sound_images.load()
         byteorder.total.load()
     except Exception as error:  # the first use of a loop says what is wrong, in its place
         _log.debug("loops not loaded ahead: %s", error)
