@@ -135,10 +135,11 @@ def test_the_truth_of_a_simulated_night_is_a_list(folder, night, tmp_path, capfd
     code, out, _ = run(capfd, "evaluate", folder, "--known", path)
     assert code == 0
     assert "stripes: " in out
-    judged = sum(row.get("verdict") is not None for row in night.exposures)
-    assert ("verdicts on the 1 known anomalies of this night" in out) == bool(judged)
+    # The night has too few exposures for verdicts.
+    told = "verdicts on the known anomalies of this night: 0 bad, 0 check, 0 ok, 1 without a verdict"
+    assert told in " ".join(out.split())
     Table(rows=rows, names=("exposure", "band", "kind", "what")).write(path, format="ascii.ecsv", overwrite=True)
-    with pytest.raises(InputError, match="the column class is missing"):
+    with pytest.raises(InputError, match="has the columns exposure, kind and class; class missing"):
         evaluate.read_known(path)
     path.write_text("# %ECSV 1.0\nnone")
     with pytest.raises(InputError, match="cannot be read as ECSV"):

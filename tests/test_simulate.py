@@ -262,6 +262,8 @@ def test_output_that_is_a_file(tmp_path):
         ({"shape": (63, 512)}, r"'shape\[0\]' is 63"),
         ({"shape": (512, 40_000)}, r"'shape\[1\]' is 40000"),
         ({"seed": -1}, "'seed' is -1"),
+        ({"night": 0}, "'night' is 0"),
+        ({"night": 2, "exposures": 1001}, "'exposures' is 1001 but must be at most 1000"),
         ({"bands": ()}, "'bands'"),
         ({"bands": ("g", "g")}, "'bands'"),
         ({"bands": "gr"}, "'bands'"),

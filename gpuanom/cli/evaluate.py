@@ -182,9 +182,10 @@ def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) ->
         grid.add_row(*(Text(printable(text)) for text in texts))
     console.print(grid)
     if judged:
-        held = [judged[r.key] for r in found if r.key in judged]
+        held = [verdict for key, verdict in judged.items() if key in {r.key for r in found}]
         counts = ", ".join(f"{held.count(name)} {name}" for name in VERDICTS)
-        console.print(Text(f"verdicts on the {len(held)} known anomalies of this night: {counts}"))
+        none = f", {held.count('-')} without a verdict" if "-" in held else ""
+        console.print(Text(f"verdicts on the known anomalies of this night: {counts}{none}"))
     for group in dict.fromkeys(r.known.group for r in found):
         members = [r for r in found if r.known.group == group]
         absent = sum(r.key is None for r in members)

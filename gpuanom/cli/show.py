@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gpuanom.cli.figures import figure_class, require_figure, save
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
 from gpuanom.cli.summary import KIND_NAMES, filled, summary_console
+from gpuanom.display import counted
 from gpuanom.errors import InputError, printable
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.ccds import scales
@@ -28,7 +30,7 @@ from gpuanom.review.mosaic import level, mosaic
 from gpuanom.review.opened import Histogram, ScoredNight, key_of, open_night
 from gpuanom.review.quicklook import Look, binning_for, look
 from gpuanom.review.whiskers import whisker_cells
-from gpuanom.scoring.verdict_levels import OK
+from gpuanom.scoring.verdict_levels import ODD, OK
 
 EPILOG = """\b
 Examples:
@@ -156,17 +158,24 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
 
 
 def _bad_ccds(night: ScoredNight, row: dict[str, Any]) -> list[str]:
-    """A line for each of the first CCDs that are bad or to be checked, or one for all CCDs."""
+    """A line for each of the CCDs that are bad or to be checked, the worst first, or one for all CCDs."""
     ccds = night.tables.plain[1]
     if "verdict" not in ccds.colnames:
         return []
     its = np.flatnonzero((ccds["camera"] == row["camera"]) & (ccds["exposure"] == row["exposure"]))
-    bad = [ccd for ccd in (ccds[int(i)] for i in its) if str(ccd["verdict"]) not in ("", OK)]
-    if len(its) > 1 and len(bad) == len(its) and len({_said(ccd) for ccd in bad}) == 1:
-        return [f"all {len(its)} CCDs: {bad[0]['verdict']}"]
+    evidence = np.nan_to_num(filled(ccds["evidence"][its])).tolist()
+    every = zip(evidence, (ccds[i] for i in its.tolist()), strict=True)
+    odd = [(ODD.index(str(ccd["verdict"])), -known, ccd) for known, ccd in every if str(ccd["verdict"]) in ODD]
+    bad = [ccd for _, _, ccd in sorted(odd, key=itemgetter(0, 1))]
+    # CCDs without a cause of their own have that of the exposure, which may name the worst CCD.
+    for told in ({_said(ccd) for ccd in bad}, {(str(ccd["verdict"]), str(ccd["cause"])) for ccd in bad}):
+        if len(its) > 1 and len(bad) == len(its) and len(told) == 1:
+            verdict, cause = told.pop()
+            is_told = cause in str(row.get("cause") or "")
+            return [f"all {len(its)} CCDs: {verdict}{'' if is_told else f', {cause}'}"]
     lines = [f"CCD {ccd['ccd']}: {ccd['verdict']}, {ccd['cause']}" for ccd in bad[:CCDS]]
     more = len(bad) - len(lines)
-    return lines + ([f"and {more} more CCDs (gpuanom tables {night.folder} --table ccds)"] if more else [])
+    return lines + ([f"and {counted(more, 'more CCD')} (gpuanom tables {night.folder} --table ccds)"] if more else [])
 
 
 def _said(ccd: Mapping[str, Any]) -> tuple[str, str]:
@@ -178,12 +187,14 @@ def _print_numbers(night: ScoredNight, row: dict[str, Any], console: Console) ->
     """Print what was measured of the exposure beside the median of the exposures of its camera and band."""
     exposures, ccds = night.tables.plain
     alike = (exposures["camera"] == row["camera"]) & (exposures["band"] == row["band"])
+    alike &= filled(exposures["n_ccd_used"]) > 0  # others have 0 sources, which nobody counted
     this = exposures["exposure"] == row["exposure"]
     of_camera = ccds["camera"] == row["camera"]
     alike_ccds = of_camera & np.isin(ccds["exposure"], exposures["exposure"][alike])
     this_ccds = of_camera & (ccds["exposure"] == row["exposure"])
+    n = int(np.count_nonzero(alike))
     grid = Grid(box=None, pad_edge=False)
-    for name in ("", "here", "usual"):
+    for name in ("", "here", "usual") if n > 1 else ("", "here"):
         grid.add_column(name, justify="right" if name else "left")
     for name, spec in NUMBERS.items():
         table, its, others = (exposures, alike & this, alike) if name not in ("sky", "sigma") else (
@@ -195,13 +206,13 @@ def _print_numbers(night: ScoredNight, row: dict[str, Any], console: Console) ->
             values = filled(table[name])
         else:
             continue
-        here, usual = values[its], values[others]
-        if np.isfinite(here).any():
-            grid.add_row(name, format(np.nanmedian(here), spec), format(np.nanmedian(usual), spec))
+        found = [values[its], values[others]][: 2 if n > 1 else 1]
+        if np.isfinite(found[0]).any():
+            grid.add_row(name, *(format(np.nanmedian(numbers), spec) for numbers in found))
     if grid.row_count:
         console.print()
         console.print(grid)
-        n = int(np.count_nonzero(alike))
+    if grid.row_count and n > 1:
         console.print(Text(f"usual: the median of {n} exposures of this camera and band; sky and sigma: of their CCDs"))
 
 

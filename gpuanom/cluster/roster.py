@@ -176,8 +176,10 @@ class Roster:
             return
         if not member.paused:
             member.paused_since = time.monotonic()
-        used, limit = about["metrics"]["memory"] >> 20, int(about["memory_limit"]) >> 20
-        member.paused = f"Dask has paused it, since it uses {used} of its {limit} MiB of memory"
+        # A worker without a limit of its own has none to tell, and one that has just come has no metrics yet.
+        used, limit = (about.get("metrics") or {}).get("memory"), about.get("memory_limit")
+        known = f", since it uses {used >> 20} of its {int(limit) >> 20} MiB of memory" if used and limit else ""
+        member.paused = f"Dask has paused it{known}"
         if member.paused_since < time.monotonic() - PAUSED and member.address not in self._warned:
             self._warned.add(member.address)
             self._say(f"{member}: {member.paused} ({MEMORY})")

@@ -251,8 +251,8 @@ def read_known(name: str | Path) -> list[KnownAnomaly]:
 
 def _anomalies_of_truth(text: str, name: str | Path) -> list[KnownAnomaly]:
     table = excluded_visits.read_ecsv(text, name)
-    if missing := {"exposure", "kind", "class"} - set(table.colnames):
-        words = f"the column {', '.join(sorted(missing))} is missing"
+    if missing := ", ".join(sorted({"exposure", "kind", "class"} - set(table.colnames))):
+        words = f"a list of anomalies in ECSV has the columns exposure, kind and class; {missing} missing"
         raise InputError(words, file=name, remedy="name the truth.ecsv of a simulated night, or a CSV file")
     names = {"exposure": "exposure", "kind": "kind", "list": "class"}
     rows: list[dict[str | None, Any]] = [{key: str(row[column]) for key, column in names.items()} for row in table]

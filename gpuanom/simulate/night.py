@@ -129,7 +129,7 @@ def simulate_night(
         Equal arguments give equal bytes, whatever `processes`.
     night : int, optional
         Which night of the same camera it is: each begins a day after the one before it, under other conditions, and its
-        exposures are numbered from 1000 more.
+        exposures, at most 1000, are numbered from 1000 more.
     anomalies : sequence of str, optional
         Anomalies in the form of `gpuanom.simulate.SYNTAX`, each for one exposure unless it has a count; ``all`` stands
         for one of each class at its usual strength (``all%25x2``: on 25% of the CCDs, two exposures of each class).
@@ -376,6 +376,8 @@ def _check(
     ):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
             raise SettingsError(f"'{name}' is {value!r} but must be a whole number from {low} to {high}")
+    if night > 1 and exposures > NUMBERS:  # the next night has the other numbers
+        raise SettingsError(f"'exposures' is {exposures} but must be at most {NUMBERS} where 'night' is given")
     if not isinstance(headers, str) or headers not in HEADERS:
         raise SettingsError(f"'headers' is {headers!r} but must be one of {', '.join(HEADERS)}")
     several = not isinstance(bands, str) and isinstance(bands, Iterable)

@@ -8,11 +8,16 @@ import shutil
 import signal
 import subprocess
 import threading
+from queue import SimpleQueue
+from types import SimpleNamespace
 
 import pytest
 
 import gpuanom
+from gpuanom.cluster import roster
+from gpuanom.cluster.job import Job
 from gpuanom.errors import ClusterError
+from gpuanom.settings import Settings
 from tests import nights
 from tests.cluster.conftest import Said
 from tests.cluster.farm import until
@@ -135,6 +140,21 @@ def test_a_worker_that_is_paused_for_its_memory_is_told_with_the_remedy(own_farm
         score(own_farm, events=said)
     (line,) = [line for line in said.lines if "paused" in line]
     assert re.search(rf"worker .*: {why} \(start workers with more memory, --memory-limit\)", line)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"metrics": {}, "memory_limit": 0}, {"metrics": None, "memory_limit": None}, {"metrics": {"memory": 2**20}}],
+)
+def test_a_paused_worker_without_a_limit_is_told_without_numbers(monkeypatch, told):
+    monkeypatch.setattr(roster, "PAUSED", -1.0)
+    about = {"nthreads": 1, "nanny": None, "status": "paused", **told}
+    connection = SimpleNamespace(workers=lambda: {"tcp://host:1": about})
+    said = []
+    found = roster.Roster(connection, Job(Settings(), "cpu", None), [], SimpleQueue(), said.append, said.append)
+    found.members["tcp://host:1"] = roster.Member("tcp://host:1", 1, nanny=False)
+    assert found.look()
+    assert said == [f"{found.members['tcp://host:1']}: Dask has paused it ({roster.MEMORY})"]
 
 
 @pytest.mark.parametrize(

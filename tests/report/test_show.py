@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 
 import gpuanom
-from gpuanom.cli.show import judged_as, text_histogram
+from gpuanom.cli.show import _bad_ccds, judged_as, text_histogram
 from gpuanom.review.opened import Histogram
 from tests import nights
 from tests.report import made
@@ -52,6 +56,39 @@ def test_show_on_a_terminal(scored, capfd):
     usual = np.median([row["n_sources"] for row in rows.values() if row["n_sources"] is not None])
     assert numbers["n_sources"] == [str(rows["2"]["n_sources"]), f"{usual:.0f}"]
     assert len(numbers["sky"]) == 2
+
+
+def test_an_exposure_alone_has_no_usual_numbers_and_what_was_not_measured_none(tmp_path, capfd):
+    nights.night(tmp_path / "in", exposures=1)
+    gpuanom.score(tmp_path / "in", tmp_path / "out", settings=SETTINGS, device="cpu")
+    _, out, _ = run(capfd, "show", tmp_path / "out", "1")
+    assert "usual" not in out
+    assert [len(line.split()) for line in out.splitlines() if line.startswith(("n_sources", "sky"))] == [2, 2]
+    with fits.open(nights.write(tmp_path / "in", 2), mode="update") as hdus:
+        for hdu in hdus[1:]:
+            hdu.data[:] = 7.0
+    gpuanom.score(tmp_path / "in", tmp_path / "out", settings=SETTINGS, device="cpu")
+    _, out, _ = run(capfd, "show", tmp_path / "out", "2")
+    assert "0 of 2 CCDs" in out
+    assert not [line for line in out.splitlines() if line.startswith(("n_sources", "sky", "usual"))]
+
+
+def _ccds(*rows):
+    """A night whose exposure 7 has these CCDs: verdict, cause and evidence of each."""
+    columns = ("verdict", "cause", "evidence")
+    table = Table({name: [row[i] for row in rows] for i, name in enumerate(columns)})
+    table["camera"], table["exposure"], table["ccd"] = "CAM", "7", [f"N{i}" for i in range(1, len(rows) + 1)]
+    return SimpleNamespace(tables=SimpleNamespace(plain=(None, table)), folder="night")
+
+
+def test_the_worst_ccds_have_lines_and_all_with_one_cause_share_one():
+    row = {"camera": "CAM", "exposure": "7", "cause": "ring on N2"}
+    assert _bad_ccds(_ccds(*[("check", "ring on N2", 3.0)] * 9), row) == ["all 9 CCDs: check"]
+    assert _bad_ccds(_ccds(("bad", "glow on N1", 3.0), ("bad", "glow on N2", 9.0)), row) == ["all 2 CCDs: bad, glow"]
+    checked = [("check", f"noise on N{i}", float(i)) for i in range(1, 6)]
+    lines = _bad_ccds(_ccds(("ok", "", 0.0), *checked, ("bad", "glow", math.nan)), row)
+    assert lines[:2] == ["CCD N7: bad, glow", "CCD N6: check, noise on N5"]
+    assert lines[-1] == "and 1 more CCD (gpuanom tables night --table ccds)"
 
 
 @pytest.mark.parametrize(
