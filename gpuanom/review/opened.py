@@ -91,8 +91,9 @@ class ScoredNight:
         return display.one_line("ScoredNight", shown.facts(*self.tables), path_text(self.folder))
 
     def _repr_html_(self) -> str:
-        rows, title = shown.first_rows(self.tables.exposures), f"ScoredNight {path_text(self.folder)}"
-        return display.html_table(title, shown.facts(*self.tables), shown.FIRST_READ, rows, len(self.exposures))
+        exposures, title = self.tables.exposures, f"ScoredNight {path_text(self.folder)}"
+        names, rows = shown.first_columns(exposures), shown.first_rows(exposures)
+        return display.html_table(title, shown.facts(*self.tables), names, rows, len(exposures))
 
     @property
     def reconstructed(self) -> bool:
