@@ -42,6 +42,7 @@ An exposure that is not ranked is set aside, and is ranked again when the night 
 )
 @relocate_option
 @formats_option
+@click.option("--quiet", "-q", is_flag=True, help="Show errors and lost CCDs only.")
 def merge(
     nights: tuple[Path, ...],
     output: Path,
@@ -49,6 +50,7 @@ def merge(
     versions: str | None,
     relocate: dict[str | Path, str | Path],
     formats: tuple[str, ...] | None,
+    quiet: bool,
 ) -> int:
     """Merge measured nights into one, and rank them together.
 
@@ -72,8 +74,9 @@ def merge(
         versions=versions,
         relocate=relocate,
         add=add,
-        say=lambda line: click.echo(printable(line), err=True),
+        say=lambda line: None if quiet else click.echo(printable(line), err=True),
     )
-    print_verdicts(tables.plain[0], summary_console())
-    click.echo(f"{counted(len(tables.plain[0]), 'exposure')} in {output}")
-    return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))
+    if not quiet:
+        print_verdicts(tables.plain[0], summary_console())
+        click.echo(f"{counted(len(tables.plain[0]), 'exposure')} in {output}")
+    return int(Screen(quiet=quiet, verbose=False).left_out(left_out(tables)))
