@@ -56,7 +56,7 @@ def merge(
 
     SCORED is a folder that `gpuanom score` made; all must have been measured with the same settings. No image is read
     again, and the tables are those of one run over all files. The merged night is scored as the nights were scored
-    last, or, where they were scored differently, as in the paper; a night that others are added to, as it was last.
+    last, or compared with itself where they were scored differently; a night that others are added to, as it was last.
     Nights may be named by relative or absolute paths; a night that is named twice counts once. The order of the nights
     matters only where no version says which measurement of an exposure is the newest. After an interrupt, repeat the
     command: a survey is changed as a whole or not at all.
