@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import gpuanom
 from tests import nights
 from tests.commands import run
 
@@ -39,6 +40,7 @@ def test_a_reference_without_one_of_several_bands_is_told(reference_of_r, capfd)
     code, _, err = run(capfd, "score", folder / "in", *given)
     assert (code, err.count(said)) == (0, 1)
     assert run(capfd, "score", folder / "in", *given, "-q") == (0, "", "")
+    assert "4 exposures, 8 CCDs, 2 without a reference" in repr(gpuanom.open_night(folder / "out"))
     code, _, err = run(
         capfd, "watch", folder / "in", "-o", folder / "watched", "--once", "--settle", "0", *given[2:], "-q"
     )

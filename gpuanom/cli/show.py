@@ -119,7 +119,7 @@ def _of_file(night: ScoredNight, rows: list[dict[str, Any]], given: str) -> list
     return [row for row in rows if given in {Path(file).name for file in files[id(row)]}]
 
 
-def _files(night: ScoredNight, row: Mapping[str, Any]) -> list[Path]:
+def _files(night: ScoredNight, row: dict[str, Any]) -> list[Path]:
     """The files of an exposure; of one that failed, what its row names."""
     if key_of(row) in night.found:
         return list(night.found[key_of(row)].files_and_masks)

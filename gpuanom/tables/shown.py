@@ -33,11 +33,17 @@ def first_rows(exposures: Table) -> list[list[object]]:
 
 
 def facts(exposures: Table, ccds: Table) -> list[str]:
-    """Return what to say of a night in one line: exposures and CCDs, the verdicts, and the most anomalous exposure."""
+    """Return what to say of a night in one line: exposures, verdicts, CCDs, and the most anomalous exposure."""
     first = ""
     if len(exposures) and not all(np.ma.is_masked(exposures[f"{kind}_rank"][0]) for kind in KINDS):
         first = f"most anomalous: {exposures['exposure'][0]}"
     verdicts = [str(verdict) for verdict in exposures["verdict"]] if "verdict" in exposures.colnames else []
     judged = any(verdict in VERDICTS for verdict in verdicts)
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS) if judged else ""
-    return [counted(len(exposures), "exposure") + (f" ({counts})" if counts else ""), counted(len(ccds), "CCD"), first]
+    n_without = [str(status) for status in exposures["status"]].count("no_reference")
+    return [
+        counted(len(exposures), "exposure") + (f" ({counts})" if counts else ""),
+        counted(len(ccds), "CCD"),
+        f"{n_without} without a reference" if n_without else "",
+        first,
+    ]
