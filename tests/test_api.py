@@ -271,6 +271,7 @@ def _results(folder):
         *(night, night.tables, gpuanom.open_night(base / "out"), measured, *measured.ccds, measured.exposure),
         *(gpuanom.make_references(base / "out"), gpuanom.Settings(), gpuanom.Settings(versions="apart", bins=9)),
         *(gpuanom.rank([measured], QUICK, device="cpu"), gpuanom.Ccd(EVIL, nights.image(1))),
+        *gpuanom.open_night(base / "out").histograms(("TESTCAM", "1")),
     ]
 
 

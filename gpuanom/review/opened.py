@@ -46,6 +46,10 @@ class Histogram:
     counts: Integers
     mean: Doubles | None
 
+    def __repr__(self) -> str:
+        beside = "nothing to compare with" if self.mean is None else "with the mean of the reference"
+        return display.one_line("Histogram", (f"n = {int(self.counts.sum())}", beside), self.kind)
+
     def noise(self) -> Doubles:
         """Return two standard deviations of counting noise in each bin, for as many orientations, (N,)."""
         n = max(int(self.counts.sum()), 1)
