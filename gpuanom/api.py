@@ -46,7 +46,7 @@ def measure(
         of its `Masked` arrays marks; uncertainties and units are not used. `Ccd` records carry names, masks and more;
         plain arrays are named 1, 2, 3 ...
     settings : Settings or mapping of their names to values, optional
-        By default the paper's.
+        By default ``Settings()``, the profile ``standard``; `Settings.from_profile` gives those of the paper.
     device : str or int, optional
         ``auto``, ``cpu`` or a GPU's number.
     exposure : str or int, optional
@@ -115,7 +115,7 @@ def sources(
     ccd : array_like, (ny, nx), or Ccd
         Any image that `measure` takes, with or without a mask.
     settings : Settings or mapping of their names to values, optional
-        By default the paper's.
+        By default ``Settings()``, the profile ``standard``; `Settings.from_profile` gives those of the paper.
     device : str or int, optional
         ``auto``, ``cpu`` or a GPU's number.
     exposure : str or int, optional

@@ -10,6 +10,7 @@ import datetime
 import math
 import operator
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -284,6 +285,13 @@ def switch(name: str, value: object) -> bool:
     return bool(value)
 
 
+def called(kind: type) -> str:
+    """Return what users call a type: ``gpuanom.Events`` where the package itself has the type, else its full name."""
+    package = sys.modules["gpuanom"]
+    place = "gpuanom" if kind.__name__ in package.__all__ else kind.__module__
+    return f"{place}.{kind.__name__}"
+
+
 def of_kind(name: str, value: object, kind: type[Kind]) -> Kind:
     """Return an argument that must be an object of one type; for None a new one, made by calling the type.
 
@@ -295,5 +303,5 @@ def of_kind(name: str, value: object, kind: type[Kind]) -> Kind:
     if value is None:
         return kind()
     if not isinstance(value, kind):
-        raise SettingsError(f"{name} is {shown(value)} but must be a {kind.__module__}.{kind.__name__}")
+        raise SettingsError(f"{name} is {shown(value)} but must be {called(kind)}")
     return value

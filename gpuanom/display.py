@@ -27,6 +27,16 @@ def counted(n: int, noun: str) -> str:
     return f"1 {noun}" if n == 1 else f"{n} {noun}s"
 
 
+def file_size(n_bytes: int) -> str:
+    """Return the size of a file: ``37 kB``, ``1.2 MB``.
+
+    Parameters
+    ----------
+    n_bytes : int
+    """
+    return f"{max(1, round(n_bytes / 1e3))} kB" if n_bytes < 999_500 else f"{n_bytes / 1e6:.1f} MB"
+
+
 def text(value: object) -> str:
     """Return a value as a short text in one line: four digits of a number, nothing for None and NaN."""
     if value is None or str(value) == "--":  # "--" is how astropy shows a masked value

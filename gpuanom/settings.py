@@ -167,7 +167,11 @@ class Settings(PaperSettings):
         known = {f.name for f in dataclasses.fields(cls)}
         for name in values:
             if name not in known:
-                raise SettingsError(f"{origin}: unknown setting '{name}' (`gpuanom settings` lists them)")
+                import difflib
+
+                near = difflib.get_close_matches(str(name), known, 1)
+                remedy = f"do you mean {near[0]}?" if near else "`gpuanom settings` lists them"
+                raise SettingsError(f"{origin}: unknown setting '{name}' ({remedy})")
         try:
             return cls(**{name: from_toml_value(name, value) for name, value in values.items()})
         except SettingsError as error:

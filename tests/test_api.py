@@ -271,6 +271,7 @@ def _results(folder):
         *(night, night.tables, gpuanom.open_night(base / "out"), measured, *measured.ccds, measured.exposure),
         *(gpuanom.make_references(base / "out"), gpuanom.Settings(), gpuanom.Settings(versions="apart", bins=9)),
         *(gpuanom.rank([measured], QUICK, device="cpu"), gpuanom.Ccd(EVIL, nights.image(1))),
+        *gpuanom.open_night(base / "out").histograms(("TESTCAM", "1")),
     ]
 
 
@@ -293,6 +294,28 @@ def test_representations_are_short_and_escaped(folder):
     assert eval(repr(QUICK), {"Settings": gpuanom.Settings}) == QUICK
     assert repr(folder[1]).startswith("<Night: 4 exposures, 8 CCDs, most anomalous: ")
     assert f"most anomalous: {folder[1].tables.exposures['exposure'][0]}" in repr(folder[1])
+
+
+def test_a_night_in_a_notebook_begins_with_its_verdicts(tmp_path):
+    nights.night(tmp_path / "in", exposures=20, ccds=1, odd=7)
+    settings = QUICK.replace(simulations=100)
+    night = gpuanom.score(tmp_path / "in", tmp_path / "out", settings=settings, device="cpu")
+    verdicts = list(night.tables.exposures["verdict"])
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ("bad", "check", "ok"))
+    for shown in (night, night.tables, gpuanom.open_night(tmp_path / "out")):
+        assert f"20 exposures ({counts}), 20 CCDs" in repr(shown)
+        assert "<th>verdict</th><th>cause</th><th>evidence</th>" in shown._repr_html_()
+        assert f"<td>{night.tables.exposures['verdict'][0]}</td>" in shown._repr_html_()
+    paper = gpuanom.score(output=tmp_path / "out", settings=gpuanom.Settings.from_profile("paper").replace(
+        **{name: getattr(settings, name) for name in ("gradient_points", "sigma_points", "background_points", "seed")}
+    ), device="cpu")  # fmt: skip
+    assert "exposures, 20 CCDs" in repr(paper)
+    assert "verdict" not in paper._repr_html_()
+
+
+def test_messages_call_types_by_their_public_names():
+    with pytest.raises(gpuanom.SettingsError, match=r"but must be gpuanom\.Events$"):
+        gpuanom.score("night", settings=QUICK, events=print)
 
 
 def test_a_table_of_many_rows_is_cut(folder):

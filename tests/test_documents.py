@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import gpuanom
+
 ROOT = Path(__file__).parent.parent
 FOLDERS = "gpuanom|kernels|tests|profiling|docs"
 INSTALLED = {"gpuanom/kernels": "kernels"}
@@ -98,6 +100,10 @@ def test_the_tutorial_has_ten_cells_and_keeps_no_output():
     notebook = json.loads(text_of(ROOT / "docs" / "tutorial.ipynb"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert len(cells) == 10
+    program = "".join("".join(cell["source"]) for cell in cells)
+    (n_exposures,) = re.findall(r"exposures=(\d+)", program)
+    assert int(n_exposures) >= gpuanom.Settings().verdict_exposures  # the list at the end goes by verdicts
+    assert 'row["verdict"] == "bad"' in program
     for cell in cells:
         assert cell["outputs"] == []
         assert cell["execution_count"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from dataclasses import replace
 
@@ -123,6 +124,24 @@ def test_the_papers_lists():
     assert [k.exposure for k in groups["known"] if k.paper == "missed"] == ["792436"]
     assert len(groups["new"]) == 10
     assert {k.kind for k in groups["new"]} == {"source"}
+
+
+def test_columns_of_the_rates_have_names_of_their_own(folder, tmp_path, capfd):
+    said = tmp_path / "ann.csv"
+    said.write_text("exposure,kind,label\n" + "".join(f"{i},source,dubious\n" for i in range(1, 13)))
+    code, out, _ = run(capfd, "evaluate", folder, "--labels", said)
+    (head,) = [line for line in out.splitlines() if "prominent" in line and "band" in line]
+    names = re.split(r" {2,}", head.strip())
+    assert code == 0
+    assert len(set(names)) == len(names)
+    assert names[-5:] == ["prominent", "with dubious", "rate", "rate with dubious", "rate by bin"]
+    for more in ((), ("--known", "cfhtlens")):
+        code, out, err = run(capfd, "evaluate", folder, "--labels", said, "-q", *more)
+        assert (code, out, "give --figure or --table too" in err) == (2, "", True)
+        table = tmp_path / "rates.csv"
+        table.unlink(missing_ok=True)
+        code, out, _ = run(capfd, "evaluate", folder, "--labels", said, "-q", "--table", table, *more)
+        assert (code, out, table.exists()) == (0, "", True)
 
 
 def test_the_truth_of_a_simulated_night_is_a_list(folder, night, tmp_path, capfd):

@@ -78,7 +78,7 @@ def test_impossible_values_are_refused_by_name(name, value):
 def test_unknown_names_are_refused(tmp_path):
     path = tmp_path / "s.toml"
     path.write_text("tresholdd = 4\n")
-    with pytest.raises(SettingsError, match=r"s\.toml: unknown setting 'tresholdd'"):
+    with pytest.raises(SettingsError, match=r"s\.toml: unknown setting 'tresholdd' \(do you mean threshold\?\)$"):
         Settings.from_toml(path)
 
 

@@ -228,6 +228,22 @@ def test_tables_beside_a_store_of_another_version_are_refused(scored, tmp_path, 
     assert f"{tmp_path / NAME}: a store of another version of gpuanom (1, not 2)" in err
 
 
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("verdict =", "it ends too early"),
+        ("(band = 'i'", "it ends too early"),
+        ("band = 'i')", 'near ")"'),  # which the user typed
+        ("band = 'i' and", "it ends too early"),
+        ("band = 'i' order by exposure", 'near "order"'),
+    ],
+)
+def test_messages_name_nothing_that_the_user_did_not_type(scored, where, words):
+    with pytest.raises(InputError) as refused:
+        selection.select(scored, where=where)
+    assert f"the condition cannot be used: {words}" in str(refused.value)
+
+
 def test_the_command_prints_and_writes(scored, tmp_path):
     run = CliRunner()
     found = run.invoke(cli, ["tables", str(scored), "--where", "band = 'i'", "--columns", "exposure,band"])

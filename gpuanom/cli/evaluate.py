@@ -30,6 +30,9 @@ Examples:
   gpuanom evaluate scored --known my-list.csv         ranks of known anomalies (columns: exposure, kind)
   gpuanom evaluate scored --known night/truth.ecsv    ranks of simulated anomalies, and the verdicts on them
 
+An anomaly counts as found by the paper's scores when one of --by has it in the highest --fraction. Verdicts go by far
+more than these scores: an exposure in no highest 10% may well be bad.
+
 \b
 The "12 of 13" of the paper, if you have the 1171 exposures of CFHTLenS in the i band, each in a folder with the name of
 its field (the field w2p2p2 is recognised by this name alone):
@@ -86,6 +89,7 @@ its field (the field w2p2p2 is recognised by this name alone):
 )
 @click.option("--figure", type=GivenPath(dir_okay=False), help="Figure of the labels to write: .png, .pdf or .svg.")
 @click.option("--table", type=GivenPath(dir_okay=False), help="Table of the labels to write: .csv or .ecsv.")
+@click.option("--quiet", "-q", is_flag=True, help="Print no summary: only write --figure and --table.")
 @reference_option
 def evaluate(
     folder: Path,
@@ -95,6 +99,7 @@ def evaluate(
     how: labels.Consensus,
     figure: Path | None,
     table: Path | None,
+    quiet: bool,
     reference: Path | None,
     **options: Any,
 ) -> int:
@@ -104,6 +109,8 @@ def evaluate(
     the highest scores people call prominent, and prominent or dubious (figures 5, 7 and 9 of the paper); with --known,
     the ranks of known anomalies, how many of them are among the highest scores, and the verdicts on them.
     """
+    if quiet and figure is None and table is None:
+        raise click.UsageError("--quiet prints nothing: give --figure or --table too")
     if figure is not None:
         require_figure(figure)
     if table is not None:
@@ -127,12 +134,13 @@ def evaluate(
         rates: dict[str, judging.Rates] = {
             consensus: judging.true_positive_rates(night, said, how=consensus, **options) for consensus in every
         }
-        _print_rates(rates[how], how, len({a.analyst for a in said}))
+        if not quiet:
+            _print_rates(rates[how], how, len({a.analyst for a in said}))
         if table is not None:
             write_table(judging.rates_table(rates), table)
         if figure is not None:
             _draw(rates[how], figure)
-    if anomalies:
+    if anomalies and not quiet:
         found = judging.recall(night, anomalies, kinds=kinds, score=options["score"], fraction=options["fraction"])
         _print_recall(night, found, options["fraction"])
         absent = [r.known.exposure for r in found if r.key is None and r.known.exposure]
@@ -150,7 +158,7 @@ def _print_rates(rates: judging.Rates, how: str, n_analysts: int) -> None:
     grid = Grid(title=f"true-positive rates of the highest scores{agree}", title_justify="left", box=None)
     for name in ("camera", "band", "score"):
         grid.add_column(name)
-    for name in ("exposures", "labelled", "prominent", "with dubious", "rate", "with dubious", "by bin"):
+    for name in ("exposures", "labelled", "prominent", "with dubious", "rate", "rate with dubious", "rate by bin"):
         grid.add_column(name, justify="right")
     for (camera, band, kind), bins in rates.items():
         n, labelled = (sum(getattr(b, name) for b in bins) for name in ("n", "labelled"))
@@ -171,12 +179,12 @@ def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) ->
     grid = Grid(title="known anomalies and their ranks", title_justify="left", box=None)
     judged = {key_of(row): str(row["verdict"] or "-") for row in night.exposures if "verdict" in row}
     verdict = ("verdict",) if judged else ()
-    for name in ("list", "exposure", "field", *kinds, "found by", *verdict, "paper"):
+    for name in ("list", "exposure", "field", *kinds, f"highest {fraction:.0%} by", *verdict, "paper"):
         grid.add_column(name, justify="right" if name in kinds else "left")
     for r in found:
         ranks = [f"{r.ranks[kind][0]} of {r.ranks[kind][1]}" if kind in r.ranks else "-" for kind in kinds]
         name = r.key[1] if r.key else r.known.exposure
-        by = ", ".join(r.by) or ("not found" if r.key else "not in this night")
+        by = ", ".join(r.by) or ("none" if r.key else "not in this night")
         told = (judged.get(r.key, "-") if r.key else "-",) if judged else ()
         texts = (r.known.group, name, r.known.field, *ranks, by, *told, r.known.paper)
         grid.add_row(*(Text(printable(text)) for text in texts))

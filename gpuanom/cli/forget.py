@@ -38,8 +38,14 @@ version of an exposure is forgotten, the newest version of the other nights is r
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be forgotten, and change nothing.")
 @formats_option
+@click.option("--quiet", "-q", is_flag=True, help="Show errors and lost CCDs only.")
 def forget(
-    survey: Path, nights: tuple[str, ...], camera: str | None, dry_run: bool, formats: tuple[str, ...] | None
+    survey: Path,
+    nights: tuple[str, ...],
+    camera: str | None,
+    dry_run: bool,
+    formats: tuple[str, ...] | None,
+    quiet: bool,
 ) -> int:
     """Take nights or exposures out of a survey, and rank the rest.
 
@@ -50,6 +56,8 @@ def forget(
     Tables are written again in the formats that the folder holds. After an interrupt, repeat the command. The exit
     codes are those of `gpuanom merge`.
     """
+    if dry_run and quiet:
+        raise click.UsageError("--dry-run says what would be forgotten: leave out --quiet")
     from gpuanom.nights.forget import forget_nights
     from gpuanom.tables.left_out import left_out
 
@@ -59,9 +67,10 @@ def forget(
         camera=camera,
         dry_run=dry_run,
         formats=formats,
-        say=lambda line: click.echo(printable(line)),
+        say=lambda line: None if quiet else click.echo(printable(line)),
     )
     if tables is None:
         return 0
-    click.echo(f"{counted(len(tables.plain[0]), 'exposure')} in {survey}")
-    return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))
+    if not quiet:
+        click.echo(f"{counted(len(tables.plain[0]), 'exposure')} in {survey}")
+    return int(Screen(quiet=quiet, verbose=False).left_out(left_out(tables)))

@@ -8,9 +8,9 @@ import click
 
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
-from gpuanom.display import counted
+from gpuanom.display import counted, file_size
 from gpuanom.files import require_replaceable
-from gpuanom.report.history import NAME, scored_nights, write_history
+from gpuanom.report.history import NAME, repeated, scored_nights, write_history
 
 EPILOG = """\b
 Examples:
@@ -21,7 +21,8 @@ Examples:
 The page shows, for each camera and band against time: the share of bad exposures and of those to check, and the medians
 of FWHM, ellipticity, sky and number of sources. Below are the record of each CCD (which are often bad, and since when)
 and the exposures that are not ok, each with its neighbours in time. Only stores are read, no images: each night
-is ranked again as it was scored last. A night that cannot be opened is named and left out (exit code 1).
+is ranked again as it was scored last. A survey counts as one night: name its nights instead. A night that cannot be
+opened is named and left out (exit code 1).
 """
 
 
@@ -49,8 +50,14 @@ def history(nights: tuple[Path, ...], output: Path | None, quiet: bool) -> int:
             screen.count("ranking nights"),
             lambda error: screen.line(f"night left out: {error}"),
         )
+        if n_repeated := repeated(gathered):
+            exposures = "1 exposure is" if n_repeated == 1 else f"{n_repeated} exposures are"
+            screen.say(
+                f"{exposures} in several of these nights, as in a survey and its nights, and counted in each"
+                " (name either the survey or its nights)"
+            )
     if not quiet:
         n = len(gathered["exposures"]["exposure"])
         said = f"{counted(n, 'exposure')} of {counted(len(gathered['nights']), 'night')}"
-        click.echo(f"{output}: {said}, {output.stat().st_size / 1e6:.1f} MB")
+        click.echo(f"{output}: {said}, {file_size(output.stat().st_size)}")
     return int(gathered["left_out"] > 0)

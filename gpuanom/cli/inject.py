@@ -88,7 +88,7 @@ def _list(context: click.Context, _parameter: click.Parameter, value: bool) -> N
 
 @click.command(epilog=EPILOG)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...", type=GivenPath(str, readable=False))
-@click.option("--anomaly", required=True, help="NAME[:STRENGTH][@DIRECTION][/SIZE][%CCDS], see --list.")
+@click.option("--anomaly", help="NAME[:STRENGTH][@DIRECTION][/SIZE][%CCDS], see --list.  [required]")
 @click.option("--output", "-o", required=True, type=GivenPath(file_okay=False), help="Folder to write.")
 @click.option(
     "--fwhm", default=4.0, show_default=True, type=click.FloatRange(1, 50), help="FWHM of the stars, in pixels."
@@ -106,7 +106,7 @@ def _list(context: click.Context, _parameter: click.Parameter, value: bool) -> N
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="List the anomalies.")
 def inject(
     images: tuple[str, ...],
-    anomaly: str,
+    anomaly: str | None,
     output: Path,
     fwhm: float,
     seed: int,
@@ -121,6 +121,8 @@ def inject(
     an exposure. OUTPUT/truth.ecsv lists what was put in. Nothing is overwritten. At the end, a line for each exposure
     gives the verdict before and after.
     """
+    if anomaly is None:
+        raise click.UsageError("Missing option '--anomaly' (gpuanom inject --list prints all anomalies).")
     if reference is not None and not verdict:
         raise click.UsageError("--reference is what the images are judged by: leave out --no-verdict")
     (wanted, *more) = parse(anomaly)

@@ -42,6 +42,7 @@ An exposure that is not ranked is set aside, and is ranked again when the night 
 )
 @relocate_option
 @formats_option
+@click.option("--quiet", "-q", is_flag=True, help="Show errors and lost CCDs only.")
 def merge(
     nights: tuple[Path, ...],
     output: Path,
@@ -49,12 +50,13 @@ def merge(
     versions: str | None,
     relocate: dict[str | Path, str | Path],
     formats: tuple[str, ...] | None,
+    quiet: bool,
 ) -> int:
     """Merge measured nights into one, and rank them together.
 
     SCORED is a folder that `gpuanom score` made; all must have been measured with the same settings. No image is read
     again, and the tables are those of one run over all files. The merged night is scored as the nights were scored
-    last, or, where they were scored differently, as in the paper; a night that others are added to, as it was last.
+    last, or compared with itself where they were scored differently; a night that others are added to, as it was last.
     Nights may be named by relative or absolute paths; a night that is named twice counts once. The order of the nights
     matters only where no version says which measurement of an exposure is the newest. After an interrupt, repeat the
     command: a survey is changed as a whole or not at all.
@@ -72,8 +74,9 @@ def merge(
         versions=versions,
         relocate=relocate,
         add=add,
-        say=lambda line: click.echo(printable(line), err=True),
+        say=lambda line: None if quiet else click.echo(printable(line), err=True),
     )
-    print_verdicts(tables.plain[0], summary_console())
-    click.echo(f"{counted(len(tables.plain[0]), 'exposure')} in {output}")
-    return int(Screen(quiet=False, verbose=False).left_out(left_out(tables)))
+    if not quiet:
+        print_verdicts(tables.plain[0], summary_console())
+        click.echo(f"{counted(len(tables.plain[0]), 'exposure')} in {output}")
+    return int(Screen(quiet=quiet, verbose=False).left_out(left_out(tables)))

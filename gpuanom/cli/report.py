@@ -12,6 +12,7 @@ from gpuanom.backends.choice import select
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
 from gpuanom.cli.screen import Screen
+from gpuanom.display import counted, file_size
 from gpuanom.files import require_replaceable
 from gpuanom.report.page import NAME, write_report
 from gpuanom.report.pictures import require_pillow
@@ -118,7 +119,7 @@ def report(
         if len(troubles) > 5:
             screen.say(f"and {len(troubles) - 5} more exposures whose pictures are not complete; the page says why")
     if not quiet:
-        click.echo(f"{output}: {len(night.exposures)} exposures, {output.stat().st_size / 1e6:.1f} MB")
+        click.echo(f"{output}: {counted(len(night.exposures), 'exposure')}, {file_size(output.stat().st_size)}")
     if served is not None:
         click.echo(f"serving {output} at {served.address} until Ctrl-C")
         with served, suppress(KeyboardInterrupt):

@@ -49,7 +49,8 @@ docs/tables.md explains every column. Next: gpuanom report SCORED
 At the end, the CCDs without a measurement are counted once, by reason. Exit codes:
   0  done; CCDs that are constant, saturated or have too few usable pixels may be left out
   1  exposures failed, or CCDs were lost: the CCD or its mask is unreadable or corrupt, the mask
-     has another shape, two CCDs have one name, a CCD is too large, or memory did not suffice
+     has another shape, two CCDs have one name, a CCD is too large, or memory did not suffice;
+     or the reference that was given holds no camera and band of the night
   2  nothing could be done
 A file that the system could not read just now (too many open files, a file server that does not
 answer) is tried again by the next run.
@@ -196,6 +197,7 @@ def score(
     for name, reason in night.failed:
         screen.line(f"failed {name}: {reason}")
     lost = screen.left_out(night.left_out)
+    unusable_reference = screen.unreferenced(night.tables)
     if not night.failed and not lost:
-        return 0
+        return int(unusable_reference)
     return 1 if any(night.tables.plain[0]["n_ccd_used"] > 0) else 2

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gpuanom.fits import Skipped
     from gpuanom.nights.events import Events
     from gpuanom.records import Exposure, Failure, Measurement
+    from gpuanom.tables.build import Tables
     from gpuanom.tables.left_out import LeftOut
 
 _MOST_LINES = 8
@@ -176,6 +177,15 @@ class Screen:
             if group.lost or not self.quiet:
                 self.line(str(group))
         return any(group.lost for group in groups)
+
+    def unreferenced(self, tables: Tables) -> bool:
+        """Show which cameras and bands the saved reference lacks; return whether it lacks all of the night."""
+        from gpuanom.tables.left_out import unreferenced
+
+        found = unreferenced(tables)
+        if found is not None and (found.is_all or not self.quiet):
+            self.line(str(found))
+        return found is not None and found.is_all
 
     def debug(self, text: str) -> None:
         """Show the traceback of an unexpected error, with --verbose only."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from gpuanom.cli.options import night_argument, reference_option, relocate_optio
 from gpuanom.cli.summary import KIND_NAMES, filled, summary_console
 from gpuanom.display import counted
 from gpuanom.errors import InputError, printable
+from gpuanom.naming import absolute, path_text, resolved
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.ccds import scales
 from gpuanom.review import plots
@@ -37,6 +39,7 @@ Examples:
   gpuanom show scored 845291                    print its scores and the distributions of its orientations
   gpuanom show scored 845291 -o 845291.png      also draw its focal plane, orientations and brightest sources
   gpuanom show scored 12 --camera DECam         where several cameras have an exposure 12
+  gpuanom show scored night/exp17.fits          the exposure of this file
 """
 
 NUMBERS = {
@@ -72,8 +75,9 @@ def show(
 ) -> int:
     """Show one exposure: scores, orientations, and its focal plane.
 
-    SCORED is a folder that `gpuanom score` made, and EXPOSURE an id in its table exposures.ecsv. The histograms of
-    orientations are shown beside those of the reference. The exit code is 1 when CCDs are missing from the picture.
+    SCORED is a folder that `gpuanom score` made, and EXPOSURE an id in its table exposures.ecsv, or one of the files of
+    an exposure. The histograms of orientations are shown beside those of the reference. The exit code is 1 when CCDs
+    are missing from the picture.
     """
     figure = figure_class() if output is not None else None
     if output is not None:
@@ -92,14 +96,36 @@ def show(
 
 def _row(night: ScoredNight, exposure: str, camera: str | None) -> dict[str, Any]:
     """The exposure's row of the table."""
-    found = [row for row in night.exposures if row["exposure"] == exposure and camera in (None, row["camera"])]
+    rows = [row for row in night.exposures if camera in (None, row["camera"])]
+    found = [row for row in rows if row["exposure"] == exposure] or _of_file(night, rows, exposure)
     if not found:
-        known = [row["exposure"] for row in night.exposures if row["exposure"]][:5]
-        raise InputError(f"no exposure '{exposure}' in {night.folder} (which holds {', '.join(known) or 'none'} ...)")
+        ids = [row["exposure"] for row in night.exposures if row["exposure"]]
+        near = difflib.get_close_matches(exposure, ids, 3)
+        known = f"do you mean {' or '.join(near)}?" if near else f"which holds {', '.join(ids[:5]) or 'none'} ..."
+        raise InputError(f"no exposure '{exposure}' in {night.folder} ({known})")
+    if len({row["exposure"] for row in found}) > 1:
+        named = ", ".join(row["exposure"] for row in found[:5])
+        raise InputError(f"several exposures have a file {exposure}: {named} (name one by its id, or by its path)")
     if len(found) > 1:
         cameras = ", ".join(row["camera"] for row in found)
         raise InputError(f"several exposures '{exposure}': give --camera, one of {cameras}")
     return found[0]
+
+
+def _of_file(night: ScoredNight, rows: list[dict[str, Any]], given: str) -> list[dict[str, Any]]:
+    """The rows of the exposures that a file belongs to: the file of this path, or else any file of this name."""
+    files = {id(row): {path_text(f) for f in _files(night, row)} for row in rows}
+    paths = {path_text(absolute(given)), path_text(resolved(given))}
+    if there := [row for row in rows if files[id(row)] & paths]:
+        return there
+    return [row for row in rows if given in {Path(file).name for file in files[id(row)]}]
+
+
+def _files(night: ScoredNight, row: dict[str, Any]) -> list[Path]:
+    """The files of an exposure; of one that failed, what its row names."""
+    if key_of(row) in night.found:
+        return list(night.found[key_of(row)].files_and_masks)
+    return [Path(row["file"])] if row["file"] else []
 
 
 def judged_as(row: Mapping[str, Any]) -> str:

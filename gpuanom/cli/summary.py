@@ -22,7 +22,6 @@ TOP = 10
 
 _REMEDIES = {
     "alone": "no other exposure of its camera and band to compare with; score more together, or give --reference",
-    "no_reference": "the reference holds no exposure of its camera and band",
 }
 MORE_EXPOSURES = "for verdicts, score more exposures together (gpuanom merge joins scored nights), or give --reference"
 """What to do where a dataset is too small for verdicts."""

@@ -24,7 +24,7 @@ from gpuanom.nights import alerts
 
 if TYPE_CHECKING:
     from gpuanom.nights.events import WatchEvents
-    from gpuanom.tables.left_out import LeftOut
+    from gpuanom.tables.left_out import LeftOut, Unreferenced
 
 EPILOG = """\b
 Examples:
@@ -62,7 +62,8 @@ less often.
 
 \b
 At the end, the CCDs without a measurement are counted once, by reason. Exit code 1: exposures failed, or CCDs were
-lost (unreadable, corrupt, a mask that does not fit, two CCDs of one name, out of memory).
+lost (unreadable, corrupt, a mask that does not fit, two CCDs of one name, out of memory), or the reference that was
+given holds no camera and band of the night.
 """
 
 
@@ -220,7 +221,7 @@ class _Output:
     def __init__(self, screen: Screen, as_json: bool) -> None:
         self._screen, self._json = screen, as_json
         self.lost = False
-        """Whether CCDs or whole exposures were lost; known at the end."""
+        """Whether CCDs or whole exposures were lost, or the reference was of no use; known at the end."""
         shown = screen.console.is_terminal and not screen.quiet
         self._status = screen.console.status("waiting for exposures") if shown else None
 
@@ -247,6 +248,7 @@ class _Output:
             waiting=self._waiting,
             left_out=self._left_out,
             failures=self._failures,
+            unreferenced=self._unreferenced,
         )
 
     def _left_out(self, groups: Sequence[LeftOut]) -> None:
@@ -255,6 +257,10 @@ class _Output:
     def _failures(self, failures: Sequence[Any]) -> None:
         # Each was told when it failed.
         self.lost |= bool(failures)
+
+    def _unreferenced(self, without: Unreferenced) -> None:
+        # Each camera and band was told when its first exposure came.
+        self.lost |= without.is_all
 
     def _done(self, exposure: Any, result: Any, seconds: float) -> None:
         from gpuanom.records import Failure

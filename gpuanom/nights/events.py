@@ -11,7 +11,7 @@ import gpuanom
 from gpuanom import display
 from gpuanom.fits import Skipped
 from gpuanom.records import Exposure, Failure, Measurement
-from gpuanom.tables.left_out import LeftOut
+from gpuanom.tables.left_out import LeftOut, Unreferenced
 
 
 @dataclass
@@ -85,8 +85,9 @@ class Night:
     def _repr_html_(self) -> str:
         from gpuanom.tables import shown
 
-        rows = shown.first_rows(self.tables.exposures)
-        return display.html_table("Night", self._facts(), shown.FIRST_READ, rows, len(self.tables.exposures))
+        exposures = self.tables.exposures
+        names, rows = shown.first_columns(exposures), shown.first_rows(exposures)
+        return display.html_table("Night", self._facts(), names, rows, len(exposures))
 
 
 @dataclass
@@ -106,6 +107,9 @@ class WatchEvents(Events):
         status.
     failures : callable
         Takes, at the end, the `gpuanom.records.Failure` of each exposure that failed as a whole.
+    unreferenced : callable
+        Takes, at the end, the `gpuanom.tables.left_out.Unreferenced` exposures, where a saved reference lacks cameras
+        and bands of the night.
     """
 
     scored: Callable[[Mapping[str, Any]], None] = lambda _notice: None
@@ -113,3 +117,4 @@ class WatchEvents(Events):
     waiting: Callable[[str], None] = lambda _text: None
     left_out: Callable[[Sequence[LeftOut]], None] = lambda _groups: None
     failures: Callable[[Sequence[Failure]], None] = lambda _failures: None
+    unreferenced: Callable[[Unreferenced], None] = lambda _unreferenced: None

@@ -165,7 +165,7 @@ def merge_nights(
         Folder of the merged night; without `add` it must not hold a night.
     settings : Settings or mapping of their names to values, optional
         The settings of the scores; those of the measurement are the nights'. By default the merged night is scored as
-        the nights were scored last, or as the paper does where they were scored differently; a night that others are
+        the nights were scored last, or compared with itself where they were scored differently; a night that others are
         added to is scored as it was last.
     formats : str or sequence of str, optional
         Formats of the tables, of `gpuanom.tables.writing.FORMATS`; by default as `gpuanom.score` writes them, or, with
@@ -304,8 +304,8 @@ def _scored_alike(
             differs = "; ".join(filter(None, (differs, f"compared with {names[1]} there, with {names[0]} here")))
         if differs:
             say(
-                f"{origin} was scored otherwise than {first}: {differs}. The merged night is scored as the paper does"
-                " (gpuanom score -o NIGHT with other settings, or --reference, scores it again)"
+                f"{origin} was scored otherwise than {first}: {differs}. The merged night is compared with itself,"
+                " by the default settings (gpuanom score -o NIGHT with other settings, or --reference, scores it again)"
             )
             return Settings(), None
     settings = Settings().with_scoring(record.settings)

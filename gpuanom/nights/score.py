@@ -66,7 +66,8 @@ def score(
     output : str or Path, optional
         Folder for the store and the tables; None keeps both in memory.
     settings : Settings or mapping of their names to values, optional
-        By default the paper's; without `paths` those that the night was scored with last.
+        By default ``Settings()``, the profile ``standard`` (`Settings.from_profile` gives those of the paper); without
+        `paths` those that the night was scored with last.
     device : str, int or sequence of int, optional
         ``auto``, ``cpu``, a GPU's number, or several such as ``0,1``.
     reference : str, Path or References, optional

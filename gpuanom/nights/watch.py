@@ -188,6 +188,8 @@ class _Watch:
             troubles = (*arrivals.troubles, *(f"{path}: {reason}" for path, reason in arrivals.broken.items()))
             raise InputError("; ".join(troubles[:3]) or "no FITS file among the inputs")
         self._events.left_out(self._ranks.left_out)
+        if self._ranks.unreferenced is not None:
+            self._events.unreferenced(self._ranks.unreferenced)
         with self._store() as store:
             self._events.failures(store.failures())
         self._page.finish()

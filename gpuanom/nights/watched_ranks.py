@@ -31,7 +31,7 @@ from gpuanom.store.reopened import ReopenedStore
 from gpuanom.store.store import Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import judged_alone, writing
-from gpuanom.tables.left_out import LeftOut, left_out, left_out_of
+from gpuanom.tables.left_out import LeftOut, Unreferenced, left_out, left_out_of, unreferenced
 
 Row = dict[str, Any]
 Opened = Callable[[], AbstractContextManager[ReopenedStore]]
@@ -97,6 +97,8 @@ class Ranks:
         How long it took to rank the exposures the last time.
     left_out : tuple of LeftOut
         The CCDs without a measurement: those of the night, or the ones of the exposures that were judged alone.
+    unreferenced : Unreferenced or None
+        The exposures of cameras and bands that the saved reference does not hold.
     is_survey : bool
         Whether exposures were judged alone the last time.
     """
@@ -106,6 +108,7 @@ class Ranks:
         self.new: dict[ExposureKey, str] = {}
         self.seconds = 0.0
         self.left_out: tuple[LeftOut, ...] = ()
+        self.unreferenced: Unreferenced | None = None
         self.is_survey = False
         self._datasets: dict[DatasetKey, _Dataset] | None = None
         """The datasets of a survey; None before the nulls were read."""
@@ -154,7 +157,11 @@ class Ranks:
         with opened() as store:
             result = tables.build(store, self._settings, self._ranking.backend, self._ranking.references)
         writing.write(result.plain, self._ranking.folder, self._ranking.formats)
-        self.left_out = left_out(result)
+        self.left_out, before = left_out(result), self.unreferenced
+        self.unreferenced = unreferenced(result)
+        known = before.datasets if before else ()
+        if new := [name for name in (self.unreferenced.datasets if self.unreferenced else ()) if name not in known]:
+            self._events.say(f"the reference holds no exposure of {', '.join(new)}: no scores (status no_reference)")
         self.seconds = time.perf_counter() - start
         return list(plain_rows(result.plain[0]))
 

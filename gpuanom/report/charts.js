@@ -39,24 +39,26 @@ function logTicks(low, high) {
 const LOG = (v) => Math.log10(v);
 function frame(xs, ys, { xText, yText, xLog, date, label }) {
   const W = 520, H = 230, left = 48, bottom = 34, top = 8, right = 8;
-  const spread = (values) => {
+  const spread = (values, alone) => {
     let low = Infinity, high = -Infinity;
     for (const v of values) { low = Math.min(low, v); high = Math.max(high, v); }
     if (!(low <= high)) return [0, 1];
-    const margin = 0.04 * (high - low) || 0.5;
+    const margin = 0.04 * (high - low) || alone;
     return [low - margin, high + margin];
   };
-  const [x0, x1] = spread(xs), [y0, y1] = spread(ys);
+  const [x0, x1] = spread(xs, date ? 1500e3 : 0.5), [y0, y1] = spread(ys, 0.5);
   const x = (v) => left + ((v - x0) / (x1 - x0)) * (W - left - right), y = (v) => H - bottom - ((v - y0) / (y1 - y0)) * (H - bottom - top);
-  const chart = svg("svg", { class: "chart", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${label || yText} against ${xText}` });
   const marks = date ? timeTicks(x0, x1) : xLog ? logTicks(x0, x1) : ticks(x0, x1, 6).map((v) => [v, String(+v.toPrecision(6))]);
+  // Ticks of one day show hours only: the day is then told once.
+  const day = date && xs.length && !marks.some(([, text]) => text.includes("-")) ? `, ${new Date(x0).toISOString().slice(0, 10)}` : "";
+  const chart = svg("svg", { class: "chart", viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${label || yText} against ${xText}${day}` });
   for (const [v, text] of marks) {
     chart.append(svg("line", { class: "axis", x1: x(v), x2: x(v), y1: top, y2: H - bottom }), svg("text", { x: x(v), y: H - bottom + 13, "text-anchor": "middle" }, text));
   }
   for (const v of ticks(y0, y1, 5)) {
     chart.append(svg("line", { class: "axis", x1: left, x2: W - right, y1: y(v), y2: y(v) }), svg("text", { x: left - 4, y: y(v) + 3, "text-anchor": "end" }, String(+v.toPrecision(6))));
   }
-  chart.append(svg("text", { x: (W + left) / 2, y: H - 4, "text-anchor": "middle" }, xText),
+  chart.append(svg("text", { x: (W + left) / 2, y: H - 4, "text-anchor": "middle" }, `${xText}${day}`),
     svg("text", { x: 0, y: 0, transform: `translate(10 ${H / 2 - 10}) rotate(-90)`, "text-anchor": "middle" }, yText));
   return { chart, x, y, x0, x1 };
 }

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gpuanom.display import counted
 from gpuanom.errors import GpuanomError, OutputError, printable
 from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import natural_key, path_text
@@ -144,6 +146,19 @@ def _record(nights: Sequence[Mapping[str, Sequence[int]]]) -> list[dict[str, Any
     return sorted(records, key=lambda record: -record["bad"] / max(record["n"], 1))
 
 
+def repeated(gathered: Mapping[str, Any]) -> int:
+    """Return how many exposures are in several of the nights, as in a survey and in one of its nights.
+
+    Parameters
+    ----------
+    gathered : mapping
+        What `write_history` returns.
+    """
+    columns = gathered["exposures"]
+    started = zip(columns["camera"], columns["exposure"], columns["date_obs"], strict=True)
+    return sum(n > 1 for n in Counter(key for key in started if key[-1]).values())
+
+
 def write_history(
     folders: Sequence[Path],
     output: Path,
@@ -193,7 +208,7 @@ def write_history(
     gathered = _together(nights, n_left_out)
     make_folder(output.parent)
     with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
-        after = begin(file, "history.html", f"{len(nights)} nights", _SCRIPTS)
+        after = begin(file, "history.html", counted(len(nights), "night"), _SCRIPTS)
         block(file, "history", gathered)
         file.write(after)
     return gathered

@@ -46,6 +46,10 @@ class Histogram:
     counts: Integers
     mean: Doubles | None
 
+    def __repr__(self) -> str:
+        beside = "nothing to compare with" if self.mean is None else "with the mean of the reference"
+        return display.one_line("Histogram", (f"n = {int(self.counts.sum())}", beside), self.kind)
+
     def noise(self) -> Doubles:
         """Return two standard deviations of counting noise in each bin, for as many orientations, (N,)."""
         n = max(int(self.counts.sum()), 1)
@@ -91,8 +95,9 @@ class ScoredNight:
         return display.one_line("ScoredNight", shown.facts(*self.tables), path_text(self.folder))
 
     def _repr_html_(self) -> str:
-        rows, title = shown.first_rows(self.tables.exposures), f"ScoredNight {path_text(self.folder)}"
-        return display.html_table(title, shown.facts(*self.tables), shown.FIRST_READ, rows, len(self.exposures))
+        exposures, title = self.tables.exposures, f"ScoredNight {path_text(self.folder)}"
+        names, rows = shown.first_columns(exposures), shown.first_rows(exposures)
+        return display.html_table(title, shown.facts(*self.tables), names, rows, len(exposures))
 
     @property
     def reconstructed(self) -> bool:

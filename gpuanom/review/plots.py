@@ -40,7 +40,7 @@ def orientations(ax: Axes, histogram: Histogram, *, angle: float | None = None) 
     ax : matplotlib.axes.Axes
         Where to draw.
     histogram : Histogram
-        See `gpuanom.review.opened.ScoredNight.histograms`.
+        One of those that ``night.histograms((camera, exposure))`` returns; `gpuanom.open_night` opens a night.
     angle : float, optional
         Preferred direction in degrees, drawn as a line.
     """
@@ -69,7 +69,7 @@ def focal_plane(ax: Axes, mosaic: Mosaic, scores: Mapping[str, float] | None = N
     ax : matplotlib.axes.Axes
         Where to draw.
     mosaic : Mosaic
-        See `gpuanom.review.mosaic.Mosaic`.
+        Of CCDs in memory, ``gpuanom.review.mosaic.mosaic(camera, [(name, image), ...])`` makes one.
     scores : mapping of str to float, optional
         The score of each CCD, for the outlines.
     highest : float, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 
@@ -40,7 +41,9 @@ def parse(text: str) -> list[Anomaly]:
         raise SettingsError(f"anomaly '{text}' is not of the form {SYNTAX}, such as stripes:0.3@30")
     name = found["name"]
     if name not in INJECTORS:
-        raise SettingsError(f"unknown anomaly '{name}' (one of {', '.join(INJECTORS)})")
+        near = difflib.get_close_matches(name, INJECTORS, 2)
+        remedy = f"do you mean {' or '.join(near)}?" if near else f"one of {', '.join(INJECTORS)}"
+        raise SettingsError(f"unknown anomaly '{name}' ({remedy})")
     injector = INJECTORS[name]
     given = {key: float(found[key]) for key in ("amplitude", "direction", "size", "ccds") if found[key]}
     amplitude = given.get("amplitude", injector.default)

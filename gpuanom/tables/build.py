@@ -119,8 +119,8 @@ class Tables(Sequence["Table"]):
         return display.one_line("Tables", shown.facts(*self))
 
     def _repr_html_(self) -> str:
-        rows = shown.first_rows(self.exposures)
-        return display.html_table("Tables", shown.facts(*self), shown.FIRST_READ, rows, len(self.exposures))
+        names, rows = shown.first_columns(self.exposures), shown.first_rows(self.exposures)
+        return display.html_table("Tables", shown.facts(*self), names, rows, len(self.exposures))
 
 
 def build(store: Store, settings: Settings, backend: Backend, references: References | None = None) -> Tables:

@@ -1,4 +1,4 @@
-"""The CCDs of a night without a measurement: how many, why, and whether data were lost with them."""
+"""What a night lacks: CCDs without a measurement, why, and whether data were lost; exposures without a reference."""
 
 from __future__ import annotations
 
@@ -53,6 +53,53 @@ class LeftOut:
         return f"{'lost' if self.lost else 'left out'} {ccds} of {exposures}, {self.status}: {self.reason}{more}"
 
 
+@dataclass(frozen=True)
+class Unreferenced:
+    """The exposures of cameras and bands that the saved reference of a night does not hold.
+
+    Attributes
+    ----------
+    datasets : tuple of str
+        The cameras and bands, such as ``DECam r``.
+    n_exposures : int
+        Number of their exposures.
+    is_all : bool
+        Whether no other exposure of the night could be measured: the reference is of no use then, and the exit code
+        is 1.
+    """
+
+    datasets: tuple[str, ...]
+    n_exposures: int
+    is_all: bool
+
+    def __str__(self) -> str:
+        names, exposures = ", ".join(self.datasets), counted(self.n_exposures, "exposure")
+        if self.is_all:
+            return f"the reference holds no camera and band of this night ({names}): {exposures}, all without scores"
+        return f"the reference holds no exposure of {names}: {exposures} without scores (status no_reference)"
+
+
+def unreferenced(tables: Tables) -> Unreferenced | None:
+    """Return the exposures that the saved reference of a night has nothing to compare with; None without any.
+
+    Parameters
+    ----------
+    tables : Tables
+        The tables of the whole night.
+    """
+    from gpuanom.tables.plain import column_of
+
+    exposures = tables.plain[0]
+    without = np.asarray(exposures["status"]) == "no_reference"
+    rows = np.flatnonzero(without)
+    if not rows.size:
+        return None
+    columns = (_texts(exposures, name, rows) for name in ("camera", "band"))
+    datasets = dict.fromkeys(" ".join(filter(None, names)) or "no camera" for names in zip(*columns, strict=True))
+    measured = np.asarray(column_of(exposures, "n_ccd_used")) > 0
+    return Unreferenced(tuple(sorted(datasets)), rows.size, not (measured & ~without).any())
+
+
 def left_out(tables: Tables) -> tuple[LeftOut, ...]:
     """Return the CCDs without a measurement, those that were lost first, then the most frequent status first.
 
@@ -101,10 +148,10 @@ def left_out_of(ccds: Mapping[str, Any] | PlainTable) -> tuple[LeftOut, ...]:
     return tuple(sorted(groups, key=lambda group: (not group.lost, -group.n_ccds, group.status)))
 
 
-def _texts(ccds: Mapping[str, Any] | PlainTable, name: str, rows: Integers) -> list[str]:
+def _texts(table: Mapping[str, Any] | PlainTable, name: str, rows: Integers) -> list[str]:
     """The texts of a column in some rows."""
     from gpuanom.tables.plain import column_of
 
-    column = column_of(ccds, name)
+    column = column_of(table, name)
     chosen = column.take(rows).array() if isinstance(column, CodedTexts) else np.asarray(column)[rows]
     return [str(text) for text in chosen.tolist()]

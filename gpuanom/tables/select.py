@@ -92,7 +92,7 @@ def select(folder: Path, table: str = "exposures", where: str = "", columns: Seq
             raise InputError(f"{path}: has no column {printable(name)}{f' (do you mean {near[0]}?)' if near else ''}")
     wanted = list(columns) or list(by_name)
     query = f"SELECT {', '.join(map(_quoted, wanted))} FROM rows WHERE ({where.strip() or '1'}\n)"
-    used = _columns_used(path, query, known)
+    used = _columns_used(path, query, known, where)
     read = [column for column in known if column.name in used]
     parts = _parquet_rows(path, read) if path.suffix == ".parquet" else _ecsv_rows(path, known, read)
     return Selection(tuple(by_name[name] for name in wanted), _chosen(path, query, read, parts))
@@ -118,7 +118,7 @@ def _made(columns: Sequence[Column]) -> sqlite3.Connection:
     return db
 
 
-def _columns_used(path: Path, query: str, known: Sequence[Column]) -> set[str]:
+def _columns_used(path: Path, query: str, known: Sequence[Column], where: str) -> set[str]:
     """The columns that a query reads; refuses a query that does anything else."""
     used: set[str] = set()
 
@@ -136,6 +136,8 @@ def _columns_used(path: Path, query: str, known: Sequence[Column]) -> set[str]:
         db.execute(query).fetchall()
     except (sqlite3.Error, sqlite3.Warning) as error:
         text = str(error)
+        if text.startswith('near ")"') or text == "incomplete input":
+            text = _alone(db, where)
         missing = re.match(r"no such column: (.*)", text)
         near = difflib.get_close_matches(missing[1], [c.name for c in known], 1) if missing else []
         hint = f"do you mean {near[0]}?" if near else "a condition is SQL, as in band = 'r' and source_z > 5"
@@ -145,6 +147,15 @@ def _columns_used(path: Path, query: str, known: Sequence[Column]) -> set[str]:
     finally:
         db.close()
     return used & {column.name for column in known}
+
+
+def _alone(db: sqlite3.Connection, where: str) -> str:
+    """What SQLite says of a condition without the parentheses around it, which the user did not type."""
+    try:
+        db.execute(f"SELECT 1 FROM rows WHERE {where}\n")
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        return str(error).replace("incomplete input", "it ends too early")
+    return "its parentheses do not pair"
 
 
 def _chosen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import statistics
@@ -87,6 +88,30 @@ def test_what_is_no_night_is_refused(nights, capfd, tmp_path):
     code, out, err = run(capfd, "history", nights / "a", "-o", tmp_path / "h.html")
     assert (code, err) == (0, "")
     assert "24 exposures of 1 night" in out
+
+
+def test_exposures_in_several_nights_are_told(nights, capfd, tmp_path):
+    shutil.copytree(nights / "z", tmp_path / "again")
+    code, _, err = run(capfd, "history", nights / "z", nights / "b", tmp_path / "again", "-o", tmp_path / "h.html")
+    assert (code, err.count("24 exposures are in several of these nights")) == (0, 1)
+    assert run(capfd, "history", nights / "z", tmp_path / "again", "-o", tmp_path / "h.html", "-q") == (0, "", "")
+    code, out, err = run(capfd, "history", nights, "-o", tmp_path / "h.html")
+    assert (code, err) == (0, "")
+    assert f"{round((tmp_path / 'h.html').stat().st_size / 1e3)} kB" in out
+
+
+def test_the_page_of_a_single_day_shows_the_date(nights, visit, tmp_path):
+    history.write_history([nights / "z"], tmp_path / "one.html")
+    page = (tmp_path / "one.html").read_text()
+    (time,) = set(re.findall(r'"time":"(2026-01-01T00:0[^"]*)"', page))
+    for start, words in (("05:00:30", "night, 2026-01-01"), (time[-8:], "night")):  # midnight has a tick with the date
+        (tmp_path / "one.html").write_text(page.replace(f'"time":"{time}"', f'"time":"2026-01-01T{start}"'))
+        tab = visit(tmp_path / "one.html", 1280)
+        assert tab.locator("h1").inner_text() == "1 night"
+        texts = tab.locator("#history-main svg.chart").first.locator("text").all_text_contents()
+        assert words in texts
+        assert any(re.fullmatch(r"[0-9]{2}:[0-9]{2}", text) for text in texts)  # beside ticks that are hours
+        assert any("2026-01-01" in text for text in texts)
 
 
 @pytest.mark.parametrize("damage", ["PRAGMA user_version = 1", "UPDATE ccd_columns SET texts = '['"])

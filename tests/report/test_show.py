@@ -134,6 +134,31 @@ def test_what_cannot_be_shown_is_said(scored, tmp_path, capfd):
 NAMES = (*made.HOSTILE, "$x_{$", "[red]a[/red]")
 
 
+def test_an_exposure_may_be_named_by_its_file(scored, tmp_path, capfd, monkeypatch):
+    night, file = scored / "night", scored / "in" / "exposure_002.fits"
+    (tmp_path / "link.fits").symlink_to(file)
+    monkeypatch.chdir(scored)
+    for name in (file, "in/exposure_002.fits", "exposure_002.fits", tmp_path / "link.fits"):
+        code, out, _ = run(capfd, "show", night, name)
+        assert (code, out.startswith("exposure 2: TESTCAM, r")) == (0, True)
+    code, out, _ = run(capfd, "show", night, "in/bad.fits")
+    assert (code, "not a FITS file" in out) == (0, True)
+    code, _, err = run(capfd, "show", night, "elsewhere/exposure_002.fits")
+    assert (code, "no exposure 'elsewhere/exposure_002.fits'" in err) == (2, True)
+
+
+def test_near_ids_and_files_of_one_name_are_told(tmp_path, capfd):
+    for i, folder in enumerate(("a", "b")):
+        nights.write(tmp_path / "in" / folder, 84529 + i, name="img.fits")
+    gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
+    code, _, err = run(capfd, "show", tmp_path / "night", "img.fits")
+    assert (code, "several exposures have a file img.fits: " in err) == (2, True)
+    code, out, _ = run(capfd, "show", tmp_path / "night", tmp_path / "in" / "b" / "img.fits")
+    assert (code, out.startswith("exposure 84530: ")) == (0, True)
+    code, _, err = run(capfd, "show", tmp_path / "night", "845290")
+    assert (code, "(do you mean 84529 or 84530?)" in err) == (2, True)
+
+
 @pytest.fixture(scope="module")
 def odd_names(tmp_path_factory):
     return made.night(tmp_path_factory.mktemp("names") / "n", len(NAMES), names=NAMES, bands=("$r",))

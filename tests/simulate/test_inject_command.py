@@ -131,6 +131,7 @@ def test_other_packed_files_are_packed_again(tmp_path, capfd, suffix, magic):
     ("arguments", "words"),
     [
         (("--anomaly", "strips"), "unknown anomaly 'strips'"),
+        ((), "Missing option '--anomaly' (gpuanom inject --list prints all anomalies)"),
         (("--anomaly", "stripesx2"), "leave the count out"),
         (("--anomaly", "stripes:-1"), "a strength [sky noise"),
         (("--anomaly", "stripes:2000"), "above 0, up to 1000"),

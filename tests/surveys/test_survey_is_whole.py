@@ -95,6 +95,18 @@ def test_a_damaged_survey_is_one_line_and_left_as_it_is(versions, tmp_path, capf
     assert not (tmp_path / "other" / NAME).exists()
 
 
+def test_quiet_commands_say_nothing(base, tmp_path, capfd):
+    survey = tmp_path / "survey"
+    assert run(capfd, "merge", base / "o_n1", base / "o_n3", "-o", survey, "-q") == (0, "", "")
+    assert run(capfd, "forget", survey, base / "o_n3", "-q") == (0, "", "")
+    gpuanom.merge_nights([base / "o_n1"], tmp_path / "one", device="cpu")
+    assert nights.tables(survey) == nights.tables(tmp_path / "one")
+    code, out, err = run(capfd, "forget", survey, "1", "-q", "--dry-run")
+    assert (code, out, "leave out --quiet" in err) == (2, "", True)
+    code, out, err = run(capfd, "forget", survey, "nothing", "-q")
+    assert (code, out, "the survey holds no exposure" in err) == (2, "", True)
+
+
 def test_the_command_says_what_it_does_and_changes_nothing_in_a_dry_run(base, tmp_path, capfd):
     survey = tmp_path / "survey"
     gpuanom.merge_nights([base / "o_n1", base / "o_n3"], survey, formats=["csv", "ecsv"], device="cpu")
