@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from gpuanom.backends.choice import choose, select
 from gpuanom.cli.figures import figure_class, save, write_table
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.screen import Screen
-from gpuanom.cli.signals import ended_by_signals
 from gpuanom.display import counted
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import MODEL, require_writable
@@ -127,10 +125,8 @@ def train(
         failed: list[str] = []
         kept = checkpoint_of(output)
         try:
-            # As batch systems and closed terminals send them; Ctrl-C interrupts by itself.
-            with ended_by_signals((signal.SIGTERM, signal.SIGHUP), _interrupt):
-                telling = _telling(screen, options["epochs"], failed)
-                result = fit(nights, backends[:1], tell=telling, checkpoint=kept, **options)
+            telling = _telling(screen, options["epochs"], failed)
+            result = fit(nights, backends[:1], tell=telling, checkpoint=kept, **options)
         except KeyboardInterrupt:
             screen.line("interrupted before the first epoch was done: no model was made")
             return 130
@@ -153,10 +149,6 @@ def train(
         if goes_on:
             screen.say(f"the same command with --overwrite goes on from {kept}; remove that file to begin anew")
     return 1 if failed else 0
-
-
-def _interrupt() -> None:
-    raise KeyboardInterrupt
 
 
 def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...], seed: int, screen: Screen) -> None:

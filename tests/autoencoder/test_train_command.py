@@ -124,6 +124,12 @@ def test_a_signal_keeps_the_best_so_far(night, tmp_path, number):
     assert load(tmp_path / "my.pt").about["interrupted"] is True
 
 
+def test_a_signal_before_the_first_epoch_has_its_own_exit_code(night, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("gpuanom.autoencoder.fitting.fit", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    train(night, *few(tmp_path / "my.pt"), code=143)
+    assert "interrupted before the first epoch was done: no model was made" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("how", [(), ("--supervised",)])
 def test_a_model_that_is_there_is_replaced_when_asked_only(night, trained, tmp_path, capsys, how):
     path = tmp_path / "my.pt"

@@ -146,7 +146,10 @@ def image_in(file: File, index: int, unit: Unit, form: HduForm | None, primary: 
     """Return the image in an HDU; None where there is none, or none with pixels."""
     header = unit.header
     if form is not None:
-        return next(_images_of([(unit, form)], index, primary), None)
+        if not form.shape:
+            return None
+        image = CompressedImage(header) if form.compressed else header
+        return Hdu(index, image, primary, unit, form.shape, form.bits, form.compressed)
     found = _image_header(file, header, index)
     if found is None:
         return None
