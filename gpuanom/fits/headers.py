@@ -165,6 +165,7 @@ def _one_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
 
 
+@functools.lru_cache(maxsize=64)
 def plver(value: Any) -> tuple[tuple[int, ...], str]:
     """Return the numbers and letters of a PLVER card: 'V4.8.2a' is ((4, 8, 2), 'a'); ((), '') where it has none."""
     found = re.search(r"([0-9]{1,6}(?:\.[0-9]{1,6})+|[0-9]{1,6})([a-z]*)", str(value or ""), re.IGNORECASE)

@@ -18,7 +18,7 @@ from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.axes import CcdAxes, Mosaic, axes_of_file
-from gpuanom.fits.ccd_masks import Masks, located
+from gpuanom.fits.ccd_masks import Masks, MasksTogether, located
 from gpuanom.fits.ccds import Role, roles_in_file
 from gpuanom.fits.common_axes import first_ccds
 from gpuanom.fits.copies import Copies
@@ -30,6 +30,7 @@ from gpuanom.fits.sections import Section, trim, trimmed_shape
 from gpuanom.fits.together import RiceFile
 from gpuanom.fits.trims import DataSections, data_sections, sections_and_shapes
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
+from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
@@ -160,13 +161,14 @@ class CcdsOnDisk:
         self._images: RiceFile | None = None
         if set(map(type, self._loaders)) == {_Loader}:
             file, masks = self._loaders[0].file, self._loaders[0].masks
-            files, hdus, full, shapes, ccds = attributes(
-                self._loaders, "file", "item", "full", "shape", "without_pixels"
+            files, hdus, full, shapes, ccds, names = attributes(
+                self._loaders, "file", "item", "full", "shape", "without_pixels", "in_file"
             )
             self._images = RiceFile(file, hdus, full)
             in_it = [one is file for one in files] if len(set(files)) > 1 else repeat(True)
             self._whole = list(map(and_, in_it, map(eq, full, shapes)))
-            self._unmasked: list[Ccd] | None = list(ccds) if masks.none else None
+            self._ccds: list[Ccd] = list(ccds)
+            self._masks = None if masks.none else MasksTogether(masks, names, shapes)
 
     def load(self, first: int, last: int, room: GiveRoom) -> CcdsTogether | list[Ccd | CcdFailure]:
         """Read some of the CCDs, those that follow each other in a file by one read.
@@ -192,8 +194,11 @@ class CcdsOnDisk:
 
     def _without_pixels(self, first: int, last: int) -> list[Ccd] | None:
         """The CCDs with their masks, and with empty images; None where a mask cannot be read."""
-        if self._unmasked is not None:
-            return self._unmasked[first:last]
+        if self._masks is None:
+            return self._ccds[first:last]
+        bad = self._masks.read(first, last)
+        if bad is not None:
+            return [changed(ccd, bad=bits) for ccd, bits in zip(self._ccds[first:last], bad, strict=True)]
         found = [load.masked() for load in self._loaders[first:last]]
         ccds = [ccd for ccd in found if isinstance(ccd, Ccd)]
         return ccds if len(ccds) == len(found) else None
