@@ -9,6 +9,10 @@ the CPU time outside of native loops and reads says more. Uploads are dropped on
 kernels return at once. `--package` measures the gpuanom of another checkout, so that before and after are of one
 machine and one hour. Exits with 1 where a bar is missed. `--instructions` counts what Python's interpreter executes for
 an exposure in place of measuring times, on a night of small CCDs unless `--night` is given (`instructions.py`).
+
+The headers of the night (`--headers`, `night_headers.py`) differ from exposure to exposure, as those of real nights do.
+The figures of log.md that name no headers are of a night with the same headers in each exposure, without a WCS and
+without masks. `--headers same` makes that night, for comparisons with these figures.
 """
 
 from __future__ import annotations
@@ -133,12 +137,12 @@ def child(folder: Path, few: Path, readers: int, repeats: int, *, spied: bool) -
         run(exposures)
         return dict(null_device.COUNTS)
 
-    def in_folder(night: Path) -> Sequence[Exposure]:
+    def found_in(night: Path) -> Sequence[Exposure]:
         return discover(sorted(night.glob("*.fz")), settings).exposures
 
-    everything = in_folder(folder)
+    everything = found_in(folder)
     run(everything[:1])
-    counts = {"all": counted(everything[:1]), "few": counted(in_folder(few))}
+    counts = {"all": counted(everything[:1]), "few": counted(found_in(few))}
     # As many exposures under way as in the measured night, so that pinned memory is there already.
     run(everything)
     unlocked = [] if spied else without_lock()
@@ -261,7 +265,7 @@ def main() -> int:
         default="wcs",
         help="what the CCDs' headers hold: a WCS, gain, saturation level and times that are others in each exposure"
         " (wcs); what the DECam Community Pipeline writes, with files of masks (decam); or the same in each exposure"
-        " (same), as in all figures up to 2026-11-28, which lack what real headers cost",
+        " (same), as in all earlier figures of log.md, which lack what real headers cost",
     )
     parser.add_argument("--exposures", type=int, default=6)
     parser.add_argument("--ccds", type=int, default=61)
@@ -284,16 +288,22 @@ def main() -> int:
         if options.instructions:
             return count(options, folder)
         options.readers = options.readers or 4
-        night(folder / "all", options.exposures, options.ccds, headers=options.headers)
-        night(folder / "few", 1, FEW, headers=options.headers)
-        return report(options, folder / "all", folder / "few")
+        everything, few = (in_folder(folder, part, options.headers) for part in ("all", "few"))
+        night(everything, options.exposures, options.ccds, headers=options.headers)
+        night(few, 1, FEW, headers=options.headers)
+        return report(options, everything, few)
+
+
+def in_folder(folder: Path, part: str, headers: str) -> Path:
+    """Return the folder of a night with such headers, which may be kept beside others."""
+    return folder / (part if headers == "same" else f"{part}-{headers}")
 
 
 def count(options: argparse.Namespace, folder: Path) -> int:
     """Count instructions of the interpreter, of the night in `folder` or of a small night that is made there."""
     import instructions
 
-    folder = folder / "all"  # as `main` makes it
+    folder = in_folder(folder, "all", options.headers)
     if not folder.exists():
         night(folder, options.exposures, options.ccds, SMALL, options.headers)
     (found,) = instructions.counted([folder], options.readers or 1, options.package)
@@ -310,8 +320,9 @@ def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
     lock = spied["lock"]
     beyond = plain["cpu"] - read_cpu
     print(
-        f"{plain['exposures']} exposures of {options.ccds} CCDs, {options.readers} readers,"
-        f" {len(os.sched_getaffinity(0))} cores, {plain['package']}; milliseconds an exposure:"
+        f"{plain['exposures']} exposures of {options.ccds} CCDs, headers '{options.headers}',"
+        f" {options.readers} readers, {len(os.sched_getaffinity(0))} cores, {plain['package']};"
+        " milliseconds an exposure:"
     )
     print(f"  wall clock            {plain['wall']:8.1f}   (preadv alone {read_wall:.1f})")
     print(f"  CPU                   {plain['cpu']:8.1f}   (preadv alone {read_cpu:.1f}, beyond it {beyond:.1f})")

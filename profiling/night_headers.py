@@ -7,7 +7,7 @@ What follows from a header is remembered for headers in which the same cards hav
   pointing, the matrix, the gain, the saturation level and the times are others in each exposure.
 - ``decam``: as the DECam Community Pipeline writes them, with as many cards, and masks in files of their own.
 - ``same``: the same in each exposure but for the exposure's number, and without a WCS: the night of the figures in
-  log.md up to 2026-11-28.
+  log.md that name no headers.
 """
 
 from __future__ import annotations

@@ -202,6 +202,8 @@ def axes_of_file(rule: CameraRule, names: tuple[str | None, ...], headers: FileH
     """
     skies = _skies(rule, headers)
     mosaic = Mosaic._of_skies(rule, zip(names, skies, strict=True))
+    if rule.turn == "mosaic" and not any(skies):
+        return [mosaic._axes("", None)] * len(skies)
     if None not in names and None not in skies:
         return mosaic._all_axes(names, skies)
     return [mosaic._axes(name or "", sky) for name, sky in zip(names, skies, strict=True)]
