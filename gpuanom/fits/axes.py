@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -205,7 +205,7 @@ def axes_of_file(rule: CameraRule, names: tuple[str | None, ...], headers: FileH
     if rule.turn == "mosaic" and not any(skies):
         return [mosaic._axes("", None)] * len(skies)
     if None not in names and None not in skies:
-        return mosaic._all_axes(names, skies)
+        return mosaic._all_axes(cast("tuple[str, ...]", names), cast("Sequence[_Sky]", skies))
     return [mosaic._axes(name or "", sky) for name, sky in zip(names, skies, strict=True)]
 
 

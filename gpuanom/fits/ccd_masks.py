@@ -117,8 +117,8 @@ class Masks:
             return None
         with self._lock, suppress(InputError):
             file, _ = self._of_file(self._path, names[0])
-            planes = list(map(self._planes.get, names))
-            return None if None in planes else (file, planes)
+            if self._planes.keys() >= set(names):
+                return file, [self._planes[name] for name in names]
         return None
 
     def decoded(self, values: npt.NDArray[Any], plane: Hdu, cards: Cards | None = None) -> npt.NDArray[np.uint8] | None:
@@ -236,7 +236,8 @@ class MasksTogether:
 
     def read(self, first: int, last: int) -> list[npt.NDArray[np.uint8] | None] | None:
         """Return what `Masks.bad` returns for some of the CCDs; None where anything is unusual or wrong with one."""
-        images, form = self._images, self._images and self._images.form(first)
+        images = self._images
+        form = None if images is None else images.form(first)
         if images is None or form is None or not _holds_plain_numbers(form, self._planes[first]):
             return None
         encoded = images.read(first, last, lambda n_bytes: Room(np.empty(n_bytes, np.uint8)))
