@@ -1,6 +1,7 @@
 """What the host does for a GPU: a night through the real code of the CUDA backend and a device that computes nothing.
 
-python profiling/bench_feed.py [--night FOLDER] [--exposures 6] [--readers 4] [--package FOLDER] [--instructions]
+python profiling/bench_feed.py [--headers wcs|decam|same] [--night FOLDER] [--exposures 6] [--readers 4]
+                               [--package FOLDER] [--instructions]
 
 Wall clock, CPU time, time with the interpreter's lock held (by py-spy), and the number of launches, copies and
 allocations of an exposure. On a busy machine a thread that has the lock may wait for a core, which py-spy counts: there
@@ -8,6 +9,10 @@ the CPU time outside of native loops and reads says more. Uploads are dropped on
 kernels return at once. `--package` measures the gpuanom of another checkout, so that before and after are of one
 machine and one hour. Exits with 1 where a bar is missed. `--instructions` counts what Python's interpreter executes for
 an exposure in place of measuring times, on a night of small CCDs unless `--night` is given (`instructions.py`).
+
+The headers of the night (`--headers`, `night_headers.py`) differ from exposure to exposure, as those of real nights do.
+The figures of log.md that name no headers are of a night with the same headers in each exposure, without a WCS and
+without masks. `--headers same` makes that night, for comparisons with these figures.
 """
 
 from __future__ import annotations
@@ -21,11 +26,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import night_headers
 import numpy as np
+
+if TYPE_CHECKING:
+    from gpuanom.records import Exposure
 
 BARS = {"lock held [ms]": 8.0, "CPU beyond preadv alone [ms]": 25.0}
 DISTINCT = 4
@@ -36,6 +47,8 @@ PIECE = 8 * 2**20
 """Bytes of a read of the floor: preadv alone."""
 SMALL = (256, 512)
 """Rows and columns of the CCDs where instructions are counted, which hardly depend on them."""
+MASKED = 0.002
+"""Share of the pixels that the masks of DECam's night name bad."""
 FEW = 10
 """CCDs of the exposure whose launches must be as many as those of the full one."""
 
@@ -43,40 +56,51 @@ FEW = 10
 # ---- the night ----
 
 
-def night(folder: Path, exposures: int, n_ccds: int, shape: tuple[int, int] | None = None) -> None:
+def night(
+    folder: Path, exposures: int, n_ccds: int, shape: tuple[int, int] | None = None, headers: str = "wcs"
+) -> None:
     """Write RICE exposures whose tables carry DATASUM; those that are there already are kept.
 
-    The CCDs have so many rows and columns; by default those of DECam.
+    The CCDs have so many rows and columns; by default those of DECam. The headers are one of `night_headers.HEADERS`.
     """
     import scene
     from astropy.io import fits
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"exposure-{i}.fits.fz" for i in range(exposures)]
-    if all(path.exists() for path in paths):
+    if all((folder / night_headers.name(headers, number)).exists() for number in range(exposures)):
         return
     rng, shape = np.random.default_rng(1), shape or scene.SHAPE
-    tables = []
+    tables, masks = [], []
     for seed in range(DISTINCT):
         image = (scene.ccd(shape, seed=seed) + rng.normal(0, 1, shape)).astype(np.float32)
-        hdu = fits.CompImageHDU(
-            image, name="N00", compression_type="RICE_1", quantize_level=4.0, quantize_method=1,
-            dither_seed=seed + 1, tile_shape=(1, shape[1]),
-        )  # fmt: skip
-        with tempfile.TemporaryFile() as file:
-            fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file, checksum="datasum")
-            file.seek(0)
-            tables.append(file.read()[2880:])
-    for number, path in enumerate(paths):
-        primary = fits.PrimaryHDU()
-        cards = {"INSTRUME": "BENCH", "EXPNUM": number + 1, "FILTER": "r", "OBSTYPE": "object"}
-        primary.header.update(cards)
-        with path.open("wb") as file:
-            fits.HDUList([primary]).writeto(file)
-            for i in range(n_ccds):
-                table = tables[i % DISTINCT]
-                at = table.index(b"EXTNAME = 'N00")
-                file.write(table[:at] + b"EXTNAME = 'N%02d" % (i + 1) + table[at + 14 :])
+        floats = {"quantize_level": 4.0, "quantize_method": 1, "dither_seed": seed + 1}
+        tables.append(_table(image, shape, **floats))
+        codes = np.where(rng.random(shape) < MASKED, rng.choice([1, 3, 4, 5], shape), 0).astype(np.int32)
+        masks.append(_table(codes, shape))
+    for number in range(exposures):
+        for mask in (False, True) if headers == "decam" else (False,):
+            cards = night_headers.primary(headers, number, mask=mask)
+            with (folder / night_headers.name(headers, number, mask=mask)).open("wb") as file:
+                fits.HDUList([fits.PrimaryHDU(header=fits.Header(cards))]).writeto(file)
+                for i in range(n_ccds):
+                    header, data = (masks if mask else tables)[i % DISTINCT]
+                    table = header.copy()
+                    table["EXTNAME"] = night_headers.ccd(headers, i)
+                    table.extend(night_headers.of_ccd(headers, number, i))
+                    file.write(table.tostring().encode("ascii") + data)
+
+
+def _table(image: np.ndarray, shape: tuple[int, int], **how: float) -> tuple[Any, bytes]:
+    """Compress an image: the header of the table, and the table's data with what fills the last block."""
+    from astropy.io import fits
+
+    hdu = fits.CompImageHDU(image, name="N00", compression_type="RICE_1", tile_shape=(1, shape[1]), **how)
+    with tempfile.TemporaryFile() as file:
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(file, checksum="datasum")
+        file.seek(0)
+        whole = file.read()[2880:]
+    header = fits.Header.fromstring(whole)
+    return header, whole[len(header.tostring()) :]
 
 
 # ---- the measured process ----
@@ -102,21 +126,23 @@ def child(folder: Path, few: Path, readers: int, repeats: int, *, spied: bool) -
 
     settings, backend = Settings(), GpuBackend(0)
 
-    def run(paths: list[Path], times: int = 1) -> None:
-        found = discover(paths, settings).exposures
+    def run(found: Sequence[Exposure], times: int = 1) -> None:
         # One long night: the files are gone through again under other names of exposures.
         exposures = [replace(e, exposure=f"{e.exposure}-{i}") for i in range(times) for e in found]
         with tempfile.TemporaryDirectory() as out, Store(Path(out) / "measurements.sqlite", settings) as store:
             fill(store, exposures, Works(settings, [backend], readers, print), Events())
 
-    def counted(paths: list[Path]) -> dict[str, int]:
+    def counted(exposures: Sequence[Exposure]) -> dict[str, int]:
         null_device.COUNTS.clear()
-        run(paths)
+        run(exposures)
         return dict(null_device.COUNTS)
 
-    everything = sorted(folder.glob("*.fz"))
+    def found_in(night: Path) -> Sequence[Exposure]:
+        return discover(sorted(night.glob("*.fz")), settings).exposures
+
+    everything = found_in(folder)
     run(everything[:1])
-    counts = {"all": counted(everything[:1]), "few": counted(sorted(few.glob("*.fz")))}
+    counts = {"all": counted(everything[:1]), "few": counted(found_in(few))}
     # As many exposures under way as in the measured night, so that pinned memory is there already.
     run(everything)
     unlocked = [] if spied else without_lock()
@@ -133,6 +159,7 @@ def child(folder: Path, few: Path, readers: int, repeats: int, *, spied: bool) -
                 "cpu": (cpu := 1e3 * (time.process_time() - cpu) / n),
                 "python": cpu - 1e3 * sum(unlocked) / n,
                 "counts": counts,
+                "exposures": len(everything),
                 "package": str(Path(gpuanom.__file__).parent),
             }
         ),
@@ -199,7 +226,7 @@ def watched(options: argparse.Namespace, folder: Path, few: Path, spy: str | Non
                     of_device = sum(n for line, n in counted if "null_device.py" in line)
                     if options.profile:
                         shutil.copy(profile, options.profile)
-        of_exposure = 1e3 / RATE / (options.repeats * options.exposures)
+        of_exposure = 1e3 / RATE / (options.repeats * result["exposures"])
         result["lock"] = None if samples is None else samples * of_exposure
         result["lock of the device"] = of_device * of_exposure
         return result
@@ -209,7 +236,7 @@ def watched(options: argparse.Namespace, folder: Path, few: Path, spy: str | Non
 
 
 def preadv_alone(folder: Path, readers: int) -> tuple[float, float]:
-    """Wall and CPU milliseconds of an exposure whose bytes are only read, from memory to memory."""
+    """Wall and CPU milliseconds of a night whose bytes are only read, from memory to memory."""
     paths = sorted(folder.glob("*.fz"))
     buffers = [bytearray(PIECE) for _ in range(readers)]
 
@@ -226,12 +253,20 @@ def preadv_alone(folder: Path, readers: int) -> tuple[float, float]:
         wall, cpu = time.perf_counter(), time.process_time()
         list(pool.map(read, range(readers)))
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return 1e3 * wall / len(paths), 1e3 * cpu / len(paths)
+    return 1e3 * wall, 1e3 * cpu
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--night", type=Path, help="folder of the night, made if missing and kept")
+    parser.add_argument(
+        "--headers",
+        choices=night_headers.HEADERS,
+        default="wcs",
+        help="what the CCDs' headers hold: a WCS, gain, saturation level and times that are others in each exposure"
+        " (wcs); what the DECam Community Pipeline writes, with files of masks (decam); or the same in each exposure"
+        " (same), as in all earlier figures of log.md, which lack what real headers cost",
+    )
     parser.add_argument("--exposures", type=int, default=6)
     parser.add_argument("--ccds", type=int, default=61)
     parser.add_argument("--readers", type=int, help="threads that read; 4 by default, 1 with --instructions")
@@ -253,18 +288,24 @@ def main() -> int:
         if options.instructions:
             return count(options, folder)
         options.readers = options.readers or 4
-        night(folder / "all", options.exposures, options.ccds)
-        night(folder / "few", 1, FEW)
-        return report(options, folder / "all", folder / "few")
+        everything, few = (in_folder(folder, part, options.headers) for part in ("all", "few"))
+        night(everything, options.exposures, options.ccds, headers=options.headers)
+        night(few, 1, FEW, headers=options.headers)
+        return report(options, everything, few)
+
+
+def in_folder(folder: Path, part: str, headers: str) -> Path:
+    """Return the folder of a night with such headers, which may be kept beside others."""
+    return folder / (part if headers == "same" else f"{part}-{headers}")
 
 
 def count(options: argparse.Namespace, folder: Path) -> int:
     """Count instructions of the interpreter, of the night in `folder` or of a small night that is made there."""
     import instructions
 
-    folder = folder / "all"  # as `main` makes it
+    folder = in_folder(folder, "all", options.headers)
     if not folder.exists():
-        night(folder, options.exposures, options.ccds, SMALL)
+        night(folder, options.exposures, options.ccds, SMALL, options.headers)
     (found,) = instructions.counted([folder], options.readers or 1, options.package)
     instructions.report(found)
     return 0
@@ -272,16 +313,16 @@ def count(options: argparse.Namespace, folder: Path) -> int:
 
 def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
     """Measure, print, and return 1 where a bar is missed."""
-    options.exposures = len(sorted(folder.glob("*.fz")))
     spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
-    read_wall, read_cpu = preadv_alone(folder, options.readers)
     plain = watched(options, folder, few, None)
+    read_wall, read_cpu = (of_all / plain["exposures"] for of_all in preadv_alone(folder, options.readers))
     spied = watched(options, folder, few, spy) if spy else {"lock": None}
     lock = spied["lock"]
     beyond = plain["cpu"] - read_cpu
     print(
-        f"{options.exposures} exposures of {options.ccds} CCDs, {options.readers} readers,"
-        f" {len(os.sched_getaffinity(0))} cores, {plain['package']}; milliseconds an exposure:"
+        f"{plain['exposures']} exposures of {options.ccds} CCDs, headers '{options.headers}',"
+        f" {options.readers} readers, {len(os.sched_getaffinity(0))} cores, {plain['package']};"
+        " milliseconds an exposure:"
     )
     print(f"  wall clock            {plain['wall']:8.1f}   (preadv alone {read_wall:.1f})")
     print(f"  CPU                   {plain['cpu']:8.1f}   (preadv alone {read_cpu:.1f}, beyond it {beyond:.1f})")

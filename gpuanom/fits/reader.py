@@ -20,7 +20,7 @@ from gpuanom.errors import InputError
 from gpuanom.fits.ccds.axes import CcdAxes, Mosaic, axes_of_file
 from gpuanom.fits.ccds.copies import Copies
 from gpuanom.fits.ccds.images_together import RiceFile
-from gpuanom.fits.ccds.masks import Masks
+from gpuanom.fits.ccds.masks import Masks, MasksTogether
 from gpuanom.fits.ccds.names import Role, first_ccds, roles_in_file
 from gpuanom.fits.ccds.pixels import as_stored, pixels
 from gpuanom.fits.ccds.section_choice import DataSections, data_sections, sections_and_shapes
@@ -29,6 +29,7 @@ from gpuanom.fits.discover import labels_of, rule_of
 from gpuanom.fits.headers.values import saturations
 from gpuanom.fits.opening.file import File, Hdu
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
+from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
@@ -159,13 +160,14 @@ class CcdsOnDisk:
         self._images: RiceFile | None = None
         if set(map(type, self._loaders)) == {_Loader}:
             file, masks = self._loaders[0].file, self._loaders[0].masks
-            files, hdus, full, shapes, ccds = attributes(
-                self._loaders, "file", "item", "full", "shape", "without_pixels"
+            files, hdus, full, shapes, ccds, names = attributes(
+                self._loaders, "file", "item", "full", "shape", "without_pixels", "in_file"
             )
             self._images = RiceFile(file, hdus, full)
             in_it = [one is file for one in files] if len(set(files)) > 1 else repeat(True)
             self._whole = list(map(and_, in_it, map(eq, full, shapes)))
-            self._unmasked: list[Ccd] | None = list(ccds) if masks.none else None
+            self._ccds: list[Ccd] = list(ccds)
+            self._masks = None if masks.none else MasksTogether(masks, names, shapes)
 
     def load(self, first: int, last: int, room: GiveRoom) -> CcdsTogether | list[Ccd | CcdFailure]:
         """Read some of the CCDs, those that follow each other in a file by one read.
@@ -191,8 +193,11 @@ class CcdsOnDisk:
 
     def _without_pixels(self, first: int, last: int) -> list[Ccd] | None:
         """The CCDs with their masks, and with empty images; None where a mask cannot be read."""
-        if self._unmasked is not None:
-            return self._unmasked[first:last]
+        if self._masks is None:
+            return self._ccds[first:last]
+        bad = self._masks.read(first, last)
+        if bad is not None:
+            return [changed(ccd, bad=bits) for ccd, bits in zip(self._ccds[first:last], bad, strict=True)]
         found = [load.masked() for load in self._loaders[first:last]]
         ccds = [ccd for ccd in found if isinstance(ccd, Ccd)]
         return ccds if len(ccds) == len(found) else None

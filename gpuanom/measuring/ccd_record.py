@@ -139,7 +139,10 @@ def ccd_records(
         "counts": counts,
         "cosine": cosine,
         "sine": sine,
-        "sky_axes": [axes and focal_plane_axes(axes, turn) for axes, turn in zip(sky_axes, turns, strict=True)],
+        "sky_axes": [
+            axes if turn is Turn.NONE else axes and focal_plane_axes(axes, turn)
+            for axes, turn in zip(sky_axes, turns, strict=True)
+        ],
         "reconstruction": [None] * n,
         "shape": [shape] * n,
         "remark": _all_printable(remarks),

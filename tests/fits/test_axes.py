@@ -8,8 +8,11 @@ from astropy.io import fits
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits import discover, open_ccds
-from gpuanom.fits.ccds.axes import Mosaic
-from gpuanom.fits.headers.values import Cards
+from gpuanom.fits.ccds.axes import Mosaic, axes_of_file
+from gpuanom.fits.headers.hdus import FileHeaders
+from gpuanom.fits.headers.scanned import CompressedImage, Scanned
+from gpuanom.fits.headers.values import Cards, saturation, saturations, sky_axes
+from gpuanom.naming import natural_key
 from gpuanom.records import CcdOnDisk, Turn
 
 RULE = CameraRule(name="any", turn="mosaic")
@@ -44,6 +47,79 @@ def cards(matrix, form="CD", **others):
         angle = math.degrees(math.atan2(matrix[1, 0] * sign, matrix[0, 0] * sign))
         matrix_cards = {"CDELT1": 9e-5 * sign, "CDELT2": 9e-5, form: angle}
     return Cards(fits.Header(BASE | matrix_cards | others))
+
+
+def drawn_file(rng, n):
+    """Headers of a file's images, each with a WCS of its own, and a rule for them."""
+    kinds = [("RA---TAN", "DEC--TAN"), ("DEC--TPV", "RA---TPV"), ("GLON-TAN", "GLAT-TAN"), ("X", "Y")]
+    of_file, pole, images = kinds[rng.integers(len(kinds))], rng.choice([0.0, 80.0, 89.9]), []
+    for _ in range(n):
+        matrix = 7e-5 * rotation(rng.choice([0, 90, 45, 210])) @ np.diag([1.0, rng.choice([-1, 1])])
+        matrix = (matrix + rng.normal(0, 1e-7, (2, 2))) * (rng.random() > 0.02)
+        point = rng.uniform(0, 360), rng.uniform(pole, 89.95)
+        values = [*zip(("CD1_1", "CD1_2", "CD2_1", "CD2_2"), matrix.ravel(), strict=True)]
+        values += zip(("CRVAL1", "CRVAL2"), point if of_file[0][0] != "D" else point[::-1], strict=True)
+        texts = [f"{key:8}= {value!r:>20}" for key, value in ((key, float(value)) for key, value in values)]
+        odd = rng.random()
+        if odd < 0.02:
+            texts[rng.integers(len(texts))] = "CRVAL1  = 'nobody knows'"
+        ctypes = kinds[0] if 0.02 < odd < 0.04 else of_file
+        texts += [f"CTYPE{axis}  = '{kind}'" for axis, kind in enumerate(ctypes, 1)]
+        text = "".join(card.ljust(80) for card in (*texts, f"SATURATE= {rng.uniform(1, 9)}", "END"))
+        images.append(Scanned(text.encode()))
+    if rng.random() < 0.5:
+        images = [CompressedImage(image) for image in images]
+    rule = CameraRule(
+        name="any", turn=rng.choice(["mosaic", "mosaic", "wcs", "none"]), quarter_ccds=("N2",) * (rng.random() < 0.1)
+    )
+    return rule, FileHeaders(Scanned(b"SIMPLE  = T".ljust(80) + b"END".ljust(80)), *images)
+
+
+def test_the_axes_of_a_whole_file_are_those_of_its_ccds_one_by_one():
+    """In the file they come from columns of numbers."""
+    rng = np.random.default_rng(1)
+    n_turned = n_from_columns = 0
+    for _ in range(400):
+        rule, headers = drawn_file(rng, int(rng.integers(1, 14)))
+        names = tuple(f"N{n}" for n in rng.permutation(len(headers.of_images)))
+        ccds = list(zip(names, headers.cards(), strict=True))
+        mosaic = Mosaic.of(rule, ccds)
+        one_by_one = [mosaic.axes(*ccd) for ccd in ccds]
+        assert axes_of_file(rule, names, headers) == one_by_one
+        assert [a.turn for a in one_by_one] == naive_turns(rule, ccds) or rule.turn != "mosaic"
+        n_turned += any(a.turn for a in one_by_one)
+        n_from_columns += headers.are_same("CTYPE1") and headers.numbers("CRVAL2") is not None
+        assert saturations(rule, headers) == [saturation(rule, cards) for _, cards in ccds]
+    assert n_turned > 100
+    assert n_from_columns > 200
+
+
+def naive_turns(rule, ccds):
+    """The turns of the CCDs, by plain arithmetic with the numbers of one CCD after the other."""
+    first = min((name for name, cards in ccds if sky_axes(cards)), key=natural_key, default=None)
+    if first is None:
+        return [Turn.NONE] * len(ccds)
+    cards_of = dict(ccds)
+    r, found = np.reshape(sky_axes(cards_of[first]), (2, 2)), []
+    for _, cards in ccds:
+        if sky_axes(cards) is None:
+            found.append(Turn.NONE)
+            continue
+        points = [_reference_point(c) for c in (cards, cards_of[first])]
+        turned = np.eye(2)
+        if all(isinstance(value, float) for point in points for value in point):
+            (ra, dec), (ra0, dec0) = points
+            along = math.remainder(ra - ra0, 360)
+            turned = rotation(along * math.sin(math.radians((dec + dec0) / 2)))
+        m = np.linalg.inv(r) @ turned @ np.reshape(sky_axes(cards), (2, 2))
+        quarter = abs(m[0, 1]) + abs(m[1, 0]) > abs(m[0, 0]) + abs(m[1, 1])
+        found.append(Turn(int(quarter) + 2 * int(np.linalg.det(m) < 0)))
+    return found
+
+
+def _reference_point(cards):
+    point = [cards.get("CRVAL1"), cards.get("CRVAL2")]
+    return point[::-1] if cards.get("CTYPE1").startswith("DEC") else point
 
 
 def turns(*ccds):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gpuanom.fits.decoding.table_header import have_same_table, table_form
+from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.scanned import Scanned, whole_numbers
-from gpuanom.fits.headers.values import card
+from gpuanom.fits.headers.values import card, number
 from gpuanom.fits.opening.checksum import sum_card, sum_cards
 
 CARDS = [
@@ -30,6 +31,38 @@ def test_numbers_are_those_that_each_header_gives(name, one):
         assert whole_numbers(headers, name) in (None, values)
         quoted = whole_numbers(headers, name, quoted=True)
         assert quoted is None or ([int(value) for value in values] == quoted and {type(v) for v in values} == {str})
+
+
+REALS = [
+    *CARDS, "= -1.5E-05", "= 1.", "= .5 / half", "= +0.1", "= 1.5D3", "= 1.5e3", "= 1E999", "= -1E+30", "= 1E", "= .",
+    "= NaN", "= 1.0 2", "= 5.55555555555555E-05 / [deg]", "= 283.83433333422554", "= 0.1\n", "= -0.0", "= 9" + 60 * "9",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("one", REALS)
+def test_reals_are_those_that_each_header_gives(one):
+    for cards in ([one], [one, "= 3.5"], ["= '3'", one, "= 4"]):
+        headers = [header("XTENSION= 'BINTABLE'", "CD1_1   " + value, "GAIN    = 2") for value in cards]
+        values = [card(h, "CD1_1") for h in headers]
+        found = FileHeaders(header("SIMPLE  = T"), *headers).numbers("CD1_1")
+        assert found is None or (found == values == [number(value) for value in values])
+
+
+def test_plain_reals_need_not_be_asked_one_by_one():
+    headers = [header(f"CRVAL1  = {n} / [deg]") for n in (1, -20.5, "1.5E-12", "+.5")]
+    of_file = FileHeaders(header("SIMPLE  = T", "GAIN    = 2"), *headers)
+    assert of_file.numbers("CRVAL1") == [1.0, -20.5, 1.5e-12, 0.5]
+    assert of_file.numbers("GAIN") is None  # of the primary header
+    assert FileHeaders(header("SIMPLE  = T"), *headers, header("OTHER   = 1")).numbers("CRVAL1") is None
+    assert FileHeaders().numbers("CRVAL1") is None
+
+
+def test_cards_that_are_the_same():
+    headers = [header("CTYPE1  = 'RA---TAN'", f"GAIN    = {n}") for n in (1, 2)]
+    of_file = FileHeaders(header("SIMPLE  = T"), *headers)
+    assert [of_file.are_same(keyword) for keyword in ("CTYPE1", "GAIN", "CTYPE2")] == [True, False, True]
+    continued = [header("CTYPE1  = 'RA--&'", f"CONTINUE  '{n}'") for n in (1, 2)]
+    assert not FileHeaders(header("SIMPLE  = T"), *continued).are_same("CTYPE1")
 
 
 def test_plain_cards_need_not_be_asked_one_by_one():

@@ -344,3 +344,61 @@ def test_masks_of_ccds_that_are_read_together(tmp_path, monkeypatch):
             assert one == other
         else:
             assert np.array_equal(one.bad, other.bad) if one.bad is not None else other.bad is None
+
+
+def with_masks(tmp_path, what):
+    """CCDs and their masks: all plain, all unusual, or that of the second CCD unusual or damaged."""
+    path = write(tmp_path / "c4d_200101_010101_ooi_r_v1.fits.fz", **CARDS)
+    rng = np.random.default_rng(2)
+    kind = {"8 bits": np.uint8, "16 bits": np.int16}.get(what, np.int32)
+    planes = []
+    for number in range(1, COUNT + 1):
+        values = rng.choice([0, 0, 0, 1, 3, 5, 8, 12], SHAPE).astype(kind) * (number != 3)
+        options = {"compression_type": "RICE_1"}
+        values = values.astype(np.uint16) if what == "unsigned" else values
+        if number == 2:
+            values[5, 6:9] += 64 * (what == "bits")
+            values = values[:50] if what == "other shape" else values
+            options["compression_type"] = "GZIP_1" if what == "other code" else "RICE_1"
+        planes.append(fits.CompImageHDU(values, name=f"N{number}", **options))
+        if what == "blank":
+            planes[-1].header["BLANK"] = 5
+    mask = tmp_path / path.name.replace("_ooi_", "_ood_")
+    cards = CARDS | ({"PLVER": "V3.4"} if what == "old" else {})
+    checksum = "datasum" if what != "damaged tile" else False
+    fits.HDUList([fits.PrimaryHDU(header=fits.Header(cards)), *planes]).writeto(mask, checksum=checksum)
+    if what == "damaged tile":
+        change(mask, 2, 0, b"\0\0\0\1")
+    if what == "wrong sum":
+        whole = mask.read_bytes()
+        at = whole.index(b"DATASUM = '", whole.index(b"EXTNAME = 'N2")) + 11
+        mask.write_bytes(whole[:at] + (b"1" if whole[at : at + 1] != b"1" else b"2") + whole[at + 1 :])
+    (exposure,) = discover([tmp_path], Settings()).exposures
+    assert exposure.masks == (mask,)
+    return list(open_ccds(exposure, Settings()))
+
+
+PLAIN_MASKS = ["32 bits", "16 bits", "8 bits", "bits", "old"]
+
+
+@pytest.mark.parametrize(
+    "what", [*PLAIN_MASKS, "unsigned", "other shape", "other code", "blank", "wrong sum", "damaged tile"]
+)
+@pytest.mark.parametrize("on_device", [True, False])
+def test_masks_that_are_read_together_are_those_that_are_read_one_by_one(tmp_path, monkeypatch, what, on_device):
+    monkeypatch.setattr(sums_on_device, "wanted", on_device)
+    ccds = with_masks(tmp_path, what)
+    one_by_one, wanted = [], alone(ccds)
+    plain = Masks.bad
+    monkeypatch.setattr(Masks, "bad", lambda self, *given: (one_by_one.append(given), plain(self, *given))[1])
+    got = load_together(ccds, Lender())
+    assert bool(one_by_one) == (what not in PLAIN_MASKS)
+    failed = [isinstance(ccd, CcdFailure) for ccd in wanted]
+    is_wrong = what in ("other shape", "wrong sum", "damaged tile")
+    assert failed == [what == "blank", what == "blank" or is_wrong, False, what == "blank"]
+    for one, other in zip(got, wanted, strict=True):
+        if isinstance(other, CcdFailure):
+            assert one == other
+        else:
+            assert (one.bad is None) == (other.bad is None) == (one.name == "N3")
+            assert one.bad is None or np.array_equal(one.bad, other.bad)

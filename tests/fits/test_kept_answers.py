@@ -10,7 +10,7 @@ import pytest
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.errors import InputError
-from gpuanom.fits.ccds.axes import axes_of_file
+from gpuanom.fits.ccds.axes import Mosaic, axes_of_file
 from gpuanom.fits.ccds.mask_planes import are_named
 from gpuanom.fits.ccds.names import roles_of_images
 from gpuanom.fits.ccds.plane_kinds import plane_reason
@@ -189,9 +189,14 @@ def test_answers_about_files_are_those_of_the_functions_themselves():
         for function, arguments in (
             (roles_of_images, (rule, label, numbers, headers)),
             (sections_and_shapes, (rule, ((60, 64),) * 12, headers)),
-            (saturations, (rule, headers)), (axes_of_file, (rule, called, headers)), (are_named, ("MASK", headers)),
+            (are_named, ("MASK", headers)),
         ):  # fmt: skip
             assert _outcome(function, arguments) == _outcome(function.__wrapped__, arguments)
+        assert repr(saturations(rule, headers)) == repr([saturation(rule, cards) for cards in headers.cards()])
+        ccds = list(zip(called, headers.cards(), strict=True))
+        mosaic = Mosaic.of(rule, [(name, cards) for name, cards in ccds if name is not None])
+        one_by_one = [mosaic.axes(name or "", cards) for name, cards in ccds]
+        assert repr(axes_of_file(rule, called, headers)) == repr(one_by_one)
 
 
 def test_a_file_is_asked_about_again_where_a_card_of_one_image_is_another_one():

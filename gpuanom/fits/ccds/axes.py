@@ -10,23 +10,32 @@ turned in every exposure.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from itertools import repeat
+from operator import itemgetter
+from typing import NamedTuple, cast
+
+import numpy as np
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.headers.hdus import FileHeaders
-from gpuanom.fits.headers.kept_answers import once_for_same_cards
-from gpuanom.fits.headers.values import Cards, nearest_turn, number, sky_axes, turn
+from gpuanom.fits.headers.values import (
+    Cards,
+    all_cd_cards,
+    latitude_is_first,
+    number,
+    number_of_turn,
+    sky_axes,
+    turn,
+)
 from gpuanom.naming import natural_key
-from gpuanom.records import Turn
+from gpuanom.records import Doubles, Turn
 
 Matrix = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True)
-class CcdAxes:
+class CcdAxes(NamedTuple):
     """How the axes of one CCD lie.
 
     Attributes
@@ -63,6 +72,29 @@ def _sky(rule: CameraRule, cards: Cards) -> _Sky | None:
     if matrix is None:
         return None
     return _Sky(matrix, _reference_point(cards) if rule.turn == "mosaic" else None)
+
+
+def _skies(rule: CameraRule, headers: FileHeaders) -> Sequence[_Sky | None]:
+    """Return what `_sky` returns for each image of a file, from columns of numbers if all images plainly have them."""
+    plain = _plain_skies(rule, headers) if headers.are_same("CTYPE1") and headers.are_same("CTYPE2") else None
+    return [_sky(rule, cards) for cards in headers.cards()] if plain is None else plain
+
+
+def _plain_skies(rule: CameraRule, headers: FileHeaders) -> Sequence[_Sky | None] | None:
+    """What `_skies` returns, of images with the same CTYPE cards; None where anything else of the WCS is unusual."""
+    n, latitude_first = len(headers.of_images), latitude_is_first(Cards(headers.of_images[0], headers.headers[0]))
+    if latitude_first is None:
+        return [None] * n
+    columns, points = all_cd_cards(headers), [headers.numbers(f"CRVAL{axis}") for axis in (1, 2)]
+    if columns is None or None in points:
+        return None
+    c11, c12, c21, c22 = np.array(columns)
+    if not np.all(c11 * c22 - c12 * c21):
+        return None
+    if latitude_first:
+        columns, points = columns[2:] + columns[:2], points[::-1]
+    matrices = zip(*columns, strict=True)
+    return list(map(_Sky, matrices, zip(*points, strict=True) if rule.turn == "mosaic" else repeat(None, n)))
 
 
 @dataclass(frozen=True)
@@ -103,13 +135,13 @@ class Mosaic:
         return cls._of_skies(rule, [(name, _sky(rule, cards)) for name, cards in ccds])
 
     @classmethod
-    def _of_skies(cls, rule: CameraRule, ccds: Iterable[tuple[str, _Sky | None]]) -> Mosaic:
+    def _of_skies(cls, rule: CameraRule, ccds: Iterable[tuple[str | None, _Sky | None]]) -> Mosaic:
         """Choose the common axes by how the axes of each CCD lie on the sky."""
-        known = sorted(((name, sky) for name, sky in ccds if sky is not None), key=lambda ccd: natural_key(ccd[0]))
+        known = [(name, sky) for name, sky in ccds if name is not None and sky is not None]
         if rule.turn != "mosaic" or not known:
             return cls(rule)
-        first, sky = known[0]
-        return cls(rule, first, sky, turned=any(name != first and _relative(sky, other) for name, other in known[1:]))
+        first, sky = min(known, key=lambda ccd: natural_key(ccd[0]))
+        return cls(rule, first, sky, turned=any(_relative(sky, [other for name, other in known if name != first])))
 
     def axes(self, name: str, cards: Cards) -> CcdAxes:
         """Return how the axes of a CCD lie.
@@ -123,6 +155,20 @@ class Mosaic:
         """
         return self._axes(name, _sky(self.rule, cards))
 
+    def _all_axes(self, names: Sequence[str], skies: Sequence[_Sky]) -> list[CcdAxes]:
+        """What `_axes` returns for each of several CCDs with a WCS."""
+        matrices = map(itemgetter(0), skies)
+        if self.rule.turn == "none" and not self.rule.quarter_ccds:
+            _, _, why, _ = self._axes(names[0], skies[0])
+            return list(map(CcdAxes, repeat(Turn.NONE), matrices, repeat(why)))
+        if self.sky is None:
+            return list(map(self._axes, names, skies))
+        turns = _relative(self.sky, skies)
+        whys = [f"{_WORDS[found]}, by its WCS beside CCD {self.first}'s" for found in Turn]
+        axes = list(map(CcdAxes, turns, matrices, map(whys.__getitem__, turns)))
+        axes[names.index(self.first)] = self._axes(self.first, self.sky)
+        return axes
+
     def _axes(self, name: str, sky: _Sky | None) -> CcdAxes:
         matrix = None if sky is None else sky.matrix
         if self.rule.turn != "mosaic":
@@ -135,11 +181,10 @@ class Mosaic:
             return CcdAxes(Turn.NONE, None, remark or "no celestial WCS: taken as it is", remark)
         if name == self.first:
             return CcdAxes(Turn.NONE, matrix, "its axes stand for the focal plane's (first CCD with a celestial WCS)")
-        found = _relative(self.sky, sky)
+        (found,) = _relative(self.sky, [sky])
         return CcdAxes(found, matrix, f"{_WORDS[found]}, by its WCS beside CCD {self.first}'s")
 
 
-@once_for_same_cards
 def axes_of_file(rule: CameraRule, names: tuple[str | None, ...], headers: FileHeaders) -> list[CcdAxes]:
     """Return how the axes of each CCD lie, where one file holds all CCDs of an exposure.
 
@@ -155,9 +200,13 @@ def axes_of_file(rule: CameraRule, names: tuple[str | None, ...], headers: FileH
     list of CcdAxes
         Those of an image that is no CCD mean nothing.
     """
-    ccds = [(name, _sky(rule, cards)) for name, cards in zip(names, headers.cards(), strict=True)]
-    mosaic = Mosaic._of_skies(rule, ((name, sky) for name, sky in ccds if name is not None))
-    return [mosaic._axes(name or "", sky) for name, sky in ccds]
+    skies = _skies(rule, headers)
+    mosaic = Mosaic._of_skies(rule, zip(names, skies, strict=True))
+    if rule.turn == "mosaic" and not any(skies):
+        return [mosaic._axes("", None)] * len(skies)
+    if None not in names and None not in skies:
+        return mosaic._all_axes(cast("tuple[str, ...]", names), cast("Sequence[_Sky]", skies))
+    return [mosaic._axes(name or "", sky) for name, sky in zip(names, skies, strict=True)]
 
 
 _WORDS = {
@@ -168,39 +217,51 @@ _WORDS = {
 }
 
 
-@lru_cache(maxsize=1024)
-def _relative(first: _Sky, sky: _Sky) -> Turn:
-    """Return the turn, to the nearest quarter, from a CCD's axes to those of the first CCD."""
-    c11, c12, c21, c22 = _carried(sky, first)
+def _relative(first: _Sky, skies: Sequence[_Sky]) -> list[Turn]:
+    """Return the turn, to the nearest quarter, from the axes of each CCD to those of the first CCD."""
+    if not skies:
+        return []
+    matrices, points = zip(*skies, strict=True)
     r11, r12, r21, r22 = first.matrix
     sign = 1.0 if r11 * r22 - r12 * r21 > 0 else -1.0  # only the sign of the determinant matters here
-    # The inverse of the first CCD's matrix times this CCD's matrix leads from this CCD's axes to
-    # the first CCD's.
-    m11, m12 = sign * (r22 * c11 - r12 * c21), sign * (r22 * c12 - r12 * c22)
-    m21, m22 = sign * (r11 * c21 - r21 * c11), sign * (r11 * c22 - r21 * c12)
-    return nearest_turn(m11, m12, m21, m22)
+    with np.errstate(over="ignore", invalid="ignore"):  # headers may hold numbers of any size
+        c11, c12, c21, c22 = _carried(np.array(matrices).T, points, first.point)
+        # The inverse of the first CCD's matrix times this CCD's matrix leads from this CCD's axes to
+        # the first CCD's.
+        m11, m12 = sign * (r22 * c11 - r12 * c21), sign * (r22 * c12 - r12 * c22)
+        m21, m22 = sign * (r11 * c21 - r21 * c11), sign * (r11 * c22 - r21 * c12)
+        turns = number_of_turn(m11, m12, m21, m22)
+    return list(map(_TURNS.__getitem__, turns.tolist()))
 
 
-def _carried(sky: _Sky, first: _Sky) -> Matrix:
-    """Return a CCD's matrix in the tangent plane at the reference point of the first CCD.
+_TURNS = tuple(Turn)
+
+
+def _carried(
+    matrices: Doubles, points: Sequence[tuple[float, float] | None], first: tuple[float, float] | None
+) -> Doubles:
+    """Return the matrices of CCDs, (4, n), in the tangent plane at the reference point of the first CCD.
 
     Headers give each CCD a reference point of its own, or the same to all. Along a parallel, the
     directions of east and north turn by the difference in longitude times the sine of the
     latitude, which is not small near a pole.
     """
-    matrix, point, first_point = sky.matrix, sky.point, first.point
-    if point is None or first_point is None:
-        return matrix
-    along = (point[0] - first_point[0] + 180.0) % 360.0 - 180.0
-    angle = math.radians(along) * math.sin(math.radians((point[1] + first_point[1]) / 2))
-    cosine, sine = math.cos(angle), math.sin(angle)
-    c11, c12, c21, c22 = matrix
-    return (
+    if first is None:
+        return matrices
+    longitudes, latitudes = np.array([first if point is None else point for point in points]).T
+    along = (longitudes - first[0] + 180.0) % 360.0 - 180.0
+    # Functions of the mathematical library of Python, since those of NumPy depend on the processor.
+    sines = list(map(math.sin, map(math.radians, ((latitudes + first[1]) / 2).tolist())))
+    angles = (np.array(list(map(math.radians, along.tolist()))) * sines).tolist()
+    cosine, sine = np.array(list(map(math.cos, angles))), np.array(list(map(math.sin, angles)))
+    c11, c12, c21, c22 = matrices
+    carried = (
         cosine * c11 - sine * c21,
         cosine * c12 - sine * c22,
         sine * c11 + cosine * c21,
         sine * c12 + cosine * c22,
     )
+    return np.stack(carried)
 
 
 def _reference_point(cards: Cards) -> tuple[float, float] | None:

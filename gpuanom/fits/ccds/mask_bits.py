@@ -10,6 +10,7 @@ pixel is bad where the plane is not 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -157,7 +158,7 @@ def _from_own(plane: npt.NDArray[Any], header: fits.Header, settings: Settings) 
         return None
     if not bool((values == values[0]).all()):
         raise NoMeaningError("its mask holds several values and no card says what they mean", remedy=MEANING)
-    bad: npt.NDArray[np.uint8] = flagged.astype(np.uint8) * np.uint8(_unfit("bad", settings))
+    bad: npt.NDArray[np.uint8] = flagged.astype(np.uint8) * np.uint8(_unfit("bad", _chosen(settings)))
     return bad
 
 
@@ -190,47 +191,79 @@ def _planes(header: fits.Header) -> dict[int, str]:
     return table
 
 
-def _unfit(mask_class: str, settings: Settings) -> int:
+Chosen = tuple[tuple[str, ...], ...]
+"""The classes of pixels that are bad for the background, for sources and for gradients."""
+
+
+def _chosen(settings: Settings) -> Chosen:
+    return settings.mask_background, settings.mask_sources, settings.mask_gradients
+
+
+def _unfit(mask_class: str, chosen: Chosen) -> int:
     """Return the `Unfit` bits of the steps for which a class of pixels is bad."""
     bits = 0
-    for step, chosen in (
-        (Unfit.BACKGROUND, settings.mask_background),
-        (Unfit.SOURCES, settings.mask_sources),
-        (Unfit.GRADIENTS, settings.mask_gradients),
-    ):
-        if mask_class and (chosen == ("all",) or mask_class in chosen):
+    for step, classes in zip((Unfit.BACKGROUND, Unfit.SOURCES, Unfit.GRADIENTS), chosen, strict=True):
+        if mask_class and (classes == ("all",) or mask_class in classes):
             bits |= int(step)
     return bits
 
 
 def _from_bits(plane: npt.NDArray[Any], table: Mapping[int, str], settings: Settings) -> npt.NDArray[np.uint8] | None:
     unsigned = plane.view(f"u{plane.dtype.itemsize}") if plane.dtype.kind == "i" else plane
-    every = int(np.iinfo(unsigned.dtype).max)
-    unknown = every & ~sum(table)
-    wanted = {int(step): 0 for step in Unfit}
-    for value, mask_class in [*table.items(), (unknown, "other")]:
-        for step in wanted:
-            if _unfit(mask_class, settings) & step:
-                wanted[step] |= value & every
+    wanted = tuple(table.items()), _chosen(settings), unsigned.dtype.itemsize
     if unsigned.dtype.itemsize <= 2:
-        values = np.arange(256**unsigned.dtype.itemsize, dtype=np.uint32)
-        steps = [((values & bits) != 0).astype(np.uint8) * np.uint8(step) for step, bits in wanted.items()]
-        return _translated(unsigned, np.bitwise_or.reduce(steps))
+        return _translated(unsigned, _table_of_bits(*wanted))
     bad = np.zeros(plane.shape, np.uint8)
-    for step, bits in wanted.items():
+    for step, bits in _bits_of_steps(*wanted).items():
         if bits:
             bad |= ((unsigned & unsigned.dtype.type(bits)) != 0).astype(np.uint8) * np.uint8(step)
     return bad if bad.any() else None
 
 
+_MOST_TABLES = 64  # one for each camera's masks; all CCDs of all exposures share it
+
+
+@lru_cache(maxsize=_MOST_TABLES)
+def _bits_of_steps(table: tuple[tuple[int, str], ...], chosen: Chosen, width: int) -> dict[int, int]:
+    """Return the bits of numbers of so many bytes that are bad for each step."""
+    every = 256**width - 1
+    unknown = every & ~sum(value for value, _ in table)
+    wanted = {int(step): 0 for step in Unfit}
+    for value, mask_class in (*table, (unknown, "other")):
+        for step in wanted:
+            if _unfit(mask_class, chosen) & step:
+                wanted[step] |= value & every
+    return wanted
+
+
+@lru_cache(maxsize=_MOST_TABLES)
+def _table_of_bits(table: tuple[tuple[int, str], ...], chosen: Chosen, width: int) -> npt.NDArray[np.uint8]:
+    """Return the `Unfit` bits of each number of one or two bytes."""
+    values = np.arange(256**width, dtype=np.uint32)
+    wanted = _bits_of_steps(table, chosen, width)
+    steps = [((values & bits) != 0).astype(np.uint8) * np.uint8(step) for step, bits in wanted.items()]
+    return _fixed(np.bitwise_or.reduce(steps))
+
+
 def _from_codes(plane: npt.NDArray[Any], table: Mapping[int, str], settings: Settings) -> npt.NDArray[np.uint8] | None:
-    lookup = np.full(256, _unfit("other", settings), np.uint8)
+    return _translated(plane, _table_of_codes(tuple(table.items()), _chosen(settings)))
+
+
+@lru_cache(maxsize=_MOST_TABLES)
+def _table_of_codes(table: tuple[tuple[int, str], ...], chosen: Chosen) -> npt.NDArray[np.uint8]:
+    """Return the `Unfit` bits of each code."""
+    lookup = np.full(256, _unfit("other", chosen), np.uint8)
     lookup[0] = 0
-    for code, mask_class in table.items():
+    for code, mask_class in table:
         if code < 255:
-            lookup[code] = _unfit(mask_class, settings)
+            lookup[code] = _unfit(mask_class, chosen)
     # Codes beyond the table, also negative codes, count as 255, which is 'other'.
-    return _translated(plane, lookup)
+    return _fixed(lookup)
+
+
+def _fixed(table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    table.flags.writeable = False
+    return table
 
 
 def _translated(plane: npt.NDArray[Any], table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8] | None:

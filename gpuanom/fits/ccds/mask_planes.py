@@ -43,9 +43,9 @@ def planes_by_name(file: File, image_file: File, rule: CameraRule) -> tuple[dict
     trouble : InputError or None
         What could not be read of the mask file.
     """
-    planes = [item for item in file.hdus() if not isinstance(item, InputError)]
+    planes = file.images()
     troubles = [item for item in file.hdus() if isinstance(item, InputError)]
-    names = names_in_file(planes, rule)
+    names = names_in_file(file, rule)
     found = {names[plane.number]: plane for plane in planes}
     if len(planes) == 1 and is_generic(named_ccd(rule, planes[0].cards)):
         ccds = [role for role in roles_in_file(image_file, rule) if not role.no_ccd]

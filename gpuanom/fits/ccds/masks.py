@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom.cameras.rules import CameraRule
+from gpuanom.encoded import RiceImages, Room
 from gpuanom.errors import InputError
+from gpuanom.fits.ccds.images_together import RiceFile
 from gpuanom.fits.ccds.mask_bits import DECODINGS, NoMeaningError, decode
 from gpuanom.fits.ccds.mask_planes import NO_MASK, OwnPlanes, like_image, planes_by_name
 from gpuanom.fits.ccds.pixels import numbers
 from gpuanom.fits.ccds.sections import Section
+from gpuanom.fits.decoding.table_header import TableForm
+from gpuanom.fits.headers.values import Cards
 from gpuanom.fits.opening.file import File, Hdu
 from gpuanom.settings import Settings
+from gpuanom.workspace import workspace
 
 _log = logging.getLogger("gpuanom")
 
@@ -87,6 +94,20 @@ class Masks:
         if not self._settings.mask or self._rule.mask == "none":
             return True
         return self._path is None and (not self._rule.mask_hdu or self._own().none)
+
+    def planes_of_file(self, names: Sequence[str]) -> tuple[File, list[Hdu]] | None:
+        """Return the mask file and the planes of several CCDs; None where one has no plane in a mask file."""
+        if self._path is None:
+            return None
+        with self._lock, suppress(InputError):
+            file, _ = self._of_file(self._path, names[0])
+            if self._planes.keys() >= set(names):
+                return file, [self._planes[name] for name in names]
+        return None
+
+    def decoded(self, values: npt.NDArray[Any], plane: Hdu, cards: Cards | None = None) -> npt.NDArray[np.uint8] | None:
+        """Return the `Unfit` bits of the numbers of a plane, see `gpuanom.fits.ccds.mask_bits.decode`."""
+        return decode(values, plane.header, cards or plane.cards, self._rule, self._settings)
 
     def in_words(self, load: Any) -> str:
         """Say which plane is the mask of a CCD and how it is decoded, or why there is no mask.
@@ -162,9 +183,81 @@ class Masks:
             ) from None
         try:
             values = like_image(values, sections, rule, full, trimmed)
-            return decode(values, plane.header, plane.cards, rule, settings)
+            return self.decoded(values, plane)
         except NoMeaningError as error:
             _log.info("%s: not applied: %s", f"{file.path}[{plane.number}]", error)
             return None
         except InputError as error:
             raise file.at(plane, error) from None
+
+
+class MasksTogether:
+    """The masks of CCDs that are taken whole, in one mask file: several are read by one read.
+
+    Parameters
+    ----------
+    masks : Masks
+    names : sequence of str
+        Names of the CCDs within the file of the images.
+    shapes : sequence of (int, int)
+        (ny, nx) of each CCD.
+    """
+
+    def __init__(self, masks: Masks, names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> None:
+        self._masks, self._shapes = masks, shapes
+        self._planes: list[Hdu] = []
+        self._images: RiceFile | None = None
+        self._cards: Cards | None = None
+        if (found := masks.planes_of_file(names)) is None:
+            return
+        file, self._planes = found
+        with suppress(InputError):
+            known = dict(zip(file.images(), file.image_shapes(), strict=True))
+            if [known[plane] for plane in self._planes] == list(shapes):
+                self._images = RiceFile(file, self._planes, shapes, on_host=True)
+                # PLVER is asked of each plane, and most files have it in the primary header.
+                self._cards = self._planes[0].cards if file.headers().are_same("PLVER") else None
+
+    def read(self, first: int, last: int) -> list[npt.NDArray[np.uint8] | None] | None:
+        """Return what `Masks.bad` returns for some of the CCDs; None where anything is unusual or wrong with one."""
+        images = self._images
+        form = None if images is None else images.form(first)
+        if images is None or form is None or not _holds_plain_numbers(form, self._planes[first]):
+            return None
+        encoded = images.read(first, last, lambda n_bytes: Room(np.empty(n_bytes, np.uint8)))
+        if encoded is None:
+            return None
+        kind = _PLAIN_NUMBERS[form.bitpix]
+        bad = []
+        for i, plane in enumerate(self._planes[first:last]):
+            values = _integers(encoded, i)
+            if values is None:
+                return None
+            try:
+                bad.append(self._masks.decoded(values.astype(kind, copy=False), plane, self._cards))
+            except InputError:
+                return None
+        return bad
+
+
+_PLAIN_NUMBERS = {8: np.uint8, 16: np.int16, 32: np.int32}
+"""Types of the numbers of planes, by BITPIX."""
+
+
+def _holds_plain_numbers(form: TableForm, plane: Hdu) -> bool:
+    """Whether the numbers of a plane are those that are stored (`gpuanom.fits.ccds.pixels.numbers` has the others)."""
+    has_blank = not {"BLANK   ", "ZBLANK  "}.isdisjoint(plane.unit.header.layout.places)
+    return form.bitpix in _PLAIN_NUMBERS and (form.scale, form.zero) == (1.0, 0.0) and not has_blank
+
+
+def _integers(images: RiceImages, i: int) -> npt.NDArray[np.int32] | None:
+    """Decode one of several images of integers, into memory that the thread uses for every plane; None if damaged."""
+    from gpuanom.fits.decoding import rice
+
+    (ny, nx), (rows, columns) = images.shape, images.tile
+    out = workspace("mask", images.shape, np.int32)
+    damaged = rice.decode_integers(
+        images.data, images.start[i], images.size[i], ny, nx, rows, columns, images.bytepix, images.blocksize,
+        workspace("mask tile", (rows * columns,), np.int32), out.reshape(-1),
+    )  # fmt: skip
+    return out if damaged < 0 else None

@@ -11,7 +11,7 @@ from gpuanom.fits.ccds.plane_kinds import plane_reason
 from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.kept_answers import once_for_same_cards
 from gpuanom.fits.headers.values import Cards, card, clean, matches
-from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.opening.file import File
 from gpuanom.fits.opening.first_headers import read_headers
 from gpuanom.records import Exposure
 
@@ -183,13 +183,13 @@ def roles_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], head
     return roles
 
 
-def names_in_file(hdus: Sequence[Hdu], rule: CameraRule) -> dict[int, str]:
-    """Name the CCDs of a file, or their quality planes.
+def names_in_file(file: File, rule: CameraRule) -> Mapping[int, str]:
+    """Name the quality planes of a file by their CCDs.
 
     Parameters
     ----------
-    hdus : sequence of Hdu
-        The HDUs of the CCDs, or of the planes.
+    file : File
+        Each of its images is a plane.
     rule : CameraRule
         Its `ccd` lists the keywords of the name.
 
@@ -198,7 +198,14 @@ def names_in_file(hdus: Sequence[Hdu], rule: CameraRule) -> dict[int, str]:
     dict of int to str
         Names by number of the HDU; no two are equal.
     """
-    return _told_apart([(i.number, i.header, named_ccd(rule, i.cards) or str(i.number)) for i in hdus])
+    return _names_of_images(rule, tuple([item.number for item in file.images()]), file.headers())
+
+
+@once_for_same_cards
+def _names_of_images(rule: CameraRule, numbers: tuple[int, ...], headers: FileHeaders) -> dict[int, str]:
+    """What `names_in_file` returns, by the numbers of the images' HDUs."""
+    images = zip(numbers, headers.of_images, headers.cards(), strict=True)
+    return _told_apart([(number, header, named_ccd(rule, cards) or str(number)) for number, header, cards in images])
 
 
 @once_for_same_cards

@@ -6,13 +6,22 @@ and an exposure has hundreds of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter, itemgetter
 from typing import Any
 
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned
+from gpuanom.fits.headers.card_places import WIDTH
+from gpuanom.fits.headers.kept_answers import tables_of_one_layout
+from gpuanom.fits.headers.scanned import CompressedImage, Scanned, found_in_all, is_of_the_table
 from gpuanom.fits.headers.values import Cards
+
+_NUMBERS = re.compile(
+    r"^= +([+-]?(?:[0-9]{1,20}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[Ee][+-]?[0-9]{1,2})?) *(?:/.*)?$", re.MULTILINE
+)
+"""The value of a card, in one of the usual forms of a number."""
 
 
 @dataclass(eq=False)
@@ -81,6 +90,45 @@ class FileHeaders:
     def of_images(self) -> tuple[Scanned | CompressedImage, ...]:
         """The header of each image alone."""
         return self.headers[1:]
+
+    @cached_property
+    def _tables(self) -> tuple[Scanned, ...] | None:
+        return tables_of_one_layout(self)
+
+    def numbers(self, keyword: str) -> list[float] | None:
+        """Return the number that each image has in a card, looked for in all headers at once.
+
+        Parameters
+        ----------
+        keyword : str
+            One of the standard's plain cards.
+
+        Returns
+        -------
+        list of float, or None
+            What `gpuanom.fits.headers.values.number` makes of `Cards.get` for each image. None where that must be asked
+            of each image: the headers have other names of cards than each other, or a card is not plainly a number.
+        """
+        if self._tables is None or is_of_the_table(keyword):
+            return None
+        found = found_in_all(_NUMBERS, self._tables, keyword)
+        return None if found is None else list(map(float, found))
+
+    def are_same(self, keyword: str) -> bool:
+        """Whether `Cards.get` certainly returns the same for each image; a single comparison tells that of most files.
+
+        Parameters
+        ----------
+        keyword : str
+            One of the standard's plain cards.
+        """
+        if self._tables is None or is_of_the_table(keyword):
+            return False
+        places = self._tables[0].layout.places
+        at = places.get(keyword.ljust(8))
+        if at is None or "CONTINUE" in places:
+            return at is None
+        return len(set(map(itemgetter(slice(at, at + WIDTH)), map(attrgetter("text"), self._tables)))) == 1
 
     def cards(self) -> list[Cards]:
         """Return the header of each image together with the primary header."""

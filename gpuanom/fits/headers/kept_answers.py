@@ -197,6 +197,16 @@ def _comparable(argument: Any) -> tuple[tuple[Scanned, ...] | None, Any] | None:
     return answer
 
 
+def tables_of_one_layout(headers: Any) -> tuple[Scanned, ...] | None:
+    """Return the headers of the image HDUs of `FileHeaders` as they are stored, if they are all of one layout.
+
+    None where there is no image, where the layouts differ, or where names of cards are unusual.
+    """
+    tables = (_comparable(headers) or (None, ()))[0]
+    alike = tables is not None and len(set(map(_LAYOUT, tables[1:]))) == 1
+    return tables[1:] if tables is not None and alike else None
+
+
 def headers_of(argument: Any) -> tuple[Any, ...] | None:
     """Return the headers of an argument: of `Cards` several, of a header itself; None for anything else."""
     of_cards = getattr(argument, "headers", None)

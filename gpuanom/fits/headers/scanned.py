@@ -83,15 +83,20 @@ def whole_numbers(headers: Sequence[Scanned], keyword: str, *, quoted: bool = Fa
         What `Scanned.get` returns for each, or the number in that text. None where the headers have no such card, or
         where one of the cards may hold anything else than a whole number without a sign.
     """
+    found = found_in_all(_QUOTED_NUMBERS if quoted else _WHOLE_NUMBERS, headers, keyword)
+    return None if found is None else list(map(int, found))
+
+
+def found_in_all(value: re.Pattern[str], headers: Sequence[Scanned], keyword: str) -> list[str] | None:
+    """Return the text of a card's value in several headers of one layout; None where not all cards have that form."""
     layout = headers[0].layout
     at = layout.places.get(keyword.ljust(8))
     if at is None or layout.unusual or "CONTINUE" in layout.places:
         return None
     behind_the_name = itemgetter(slice(at + 8, at + _WIDTH))
     cards = "\n".join(map(behind_the_name, map(_TEXT_OF, headers)))
-    found = (_QUOTED_NUMBERS if quoted else _WHOLE_NUMBERS).findall(cards)
-    all_plain = len(found) == len(headers) == cards.count("\n") + 1
-    return list(map(int, found)) if all_plain else None
+    found: list[str] = value.findall(cards)
+    return found if len(found) == len(headers) == cards.count("\n") + 1 else None
 
 
 class Scanned:
@@ -321,7 +326,7 @@ class CompressedImage:
             When the card cannot be parsed.
         """
         table = self.table
-        if not _is_changed(keyword):
+        if not is_of_the_table(keyword):
             return table.get(keyword, default)
         if keyword in _MOVED:
             return self._moved(keyword, default)
@@ -362,8 +367,14 @@ class CompressedImage:
 
 
 @cache
-def _is_changed(keyword: str) -> bool:
-    """Whether the card of an image may differ from that of the table which holds it; gpuanom asks for a few hundred."""
+def is_of_the_table(keyword: str) -> bool:
+    """Return whether the card of an image may differ from that of the table which holds it.
+
+    Parameters
+    ----------
+    keyword : str
+        gpuanom asks for a few hundred different ones.
+    """
     if keyword in _MOVED or keyword in ("XTENSION", "BSCALE", "BZERO", "BLANK", "EXTNAME"):
         return True
     return _AXIS.fullmatch(keyword) is not None or _OF_THE_TABLE.fullmatch(keyword) is not None

@@ -165,6 +165,7 @@ def _one_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(fnmatch.translate(pattern.lower()) for pattern in patterns))
 
 
+@functools.lru_cache(maxsize=64)
 def plver(value: Any) -> tuple[tuple[int, ...], str]:
     """Return the numbers and letters of a PLVER card: 'V4.8.2a' is ((4, 8, 2), 'a'); ((), '') where it has none."""
     found = re.search(r"([0-9]{1,6}(?:\.[0-9]{1,6})+|[0-9]{1,6})([a-z]*)", str(value or ""), re.IGNORECASE)
@@ -197,7 +198,6 @@ def saturation(rule: CameraRule, cards: Cards) -> float:
     return math.nan
 
 
-@once_for_same_cards
 def saturations(rule: CameraRule, headers: FileHeaders) -> list[float]:
     """Return the level at which the pixels of each image of a file saturate.
 
@@ -211,6 +211,16 @@ def saturations(rule: CameraRule, headers: FileHeaders) -> list[float]:
     list of float
         See `saturation`.
     """
+    # The level of a CCD may change with each exposure, so that what was found before is of no use.
+    columns = [headers.numbers(keyword) for entry in rule.saturation[:1] for keyword in entry.split("+")]
+    known = [column for column in columns if column is not None and min(column) > 0]
+    if not known or len(known) < len(columns):
+        return _each_saturation(rule, headers)
+    return [min(levels) for levels in zip(*known, strict=True)] if len(known) > 1 else known[0]
+
+
+@once_for_same_cards
+def _each_saturation(rule: CameraRule, headers: FileHeaders) -> list[float]:
     return [saturation(rule, cards) for cards in headers.cards()]
 
 
@@ -221,10 +231,10 @@ def sky_axes(cards: Cards) -> tuple[float, float, float, float] | None:
     The matrix is that of the CD cards, else PC times CDELT, else CDELT turned by CROTA2 (FITS WCS
     paper II, section 6).
     """
-    kinds = [str(cards.get(f"CTYPE{axis}") or "")[:4] for axis in (1, 2)]
-    if sorted(kinds) not in (["DEC-", "RA--"], ["GLAT", "GLON"], ["ELAT", "ELON"]):
+    latitude_first = latitude_is_first(cards)
+    if latitude_first is None:
         return None
-    names = ("1_1", "1_2", "2_1", "2_2")
+    names = _ELEMENTS
     if any(cards.get(f"CD{n}") is not None for n in names):
         matrix = [_or(cards.get(f"CD{n}"), 0.0) for n in names]
     else:
@@ -236,11 +246,28 @@ def sky_axes(cards: Cards) -> tuple[float, float, float, float] | None:
             turned = cards.get("CROTA2")
             angle = math.radians(_or(cards.get("CROTA1") if turned is None else turned, 0.0))
             matrix = [dx * math.cos(angle), -dy * math.sin(angle), dx * math.sin(angle), dy * math.cos(angle)]
-    if kinds[0] in ("DEC-", "GLAT", "ELAT"):
-        matrix = matrix[2:] + matrix[:2]  # the first world axis is the latitude: put the longitude first
+    if latitude_first:
+        matrix = matrix[2:] + matrix[:2]  # put the longitude first
     c11, c12, c21, c22 = matrix
     determinant = c11 * c22 - c12 * c21
     return (c11, c12, c21, c22) if math.isfinite(determinant) and determinant != 0 else None
+
+
+def latitude_is_first(cards: Cards) -> bool | None:
+    """Return whether the first axis of a celestial WCS is the latitude, not the longitude; None without such a WCS."""
+    kinds = [str(cards.get(f"CTYPE{axis}") or "")[:4] for axis in (1, 2)]
+    if sorted(kinds) not in (["DEC-", "RA--"], ["GLAT", "GLON"], ["ELAT", "ELON"]):
+        return None
+    return kinds[0] in ("DEC-", "GLAT", "ELAT")
+
+
+_ELEMENTS = ("1_1", "1_2", "2_1", "2_2")
+
+
+def all_cd_cards(headers: FileHeaders) -> list[list[float]] | None:
+    """Return the columns of CD1_1, CD1_2, CD2_1, CD2_2 of a file's images, if all images plainly have these cards."""
+    columns = [column for n in _ELEMENTS if (column := headers.numbers(f"CD{n}")) is not None]
+    return columns if len(columns) == len(_ELEMENTS) else None
 
 
 def _or(value: Any, default: float) -> float:
@@ -276,6 +303,11 @@ def turn(rule: CameraRule, name: str, matrix: tuple[float, float, float, float] 
 
 def nearest_turn(m11: float, m12: float, m21: float, m22: float) -> Turn:
     """Return the combination of quarter turns and reflections that is nearest to a matrix."""
+    return Turn(number_of_turn(m11, m12, m21, m22))
+
+
+def number_of_turn(m11: Any, m12: Any, m21: Any, m22: Any) -> Any:
+    """Return the number of `nearest_turn`; of several matrices where the elements are arrays."""
     quarter = abs(m12) + abs(m21) > abs(m11) + abs(m22)
     mirrored = m11 * m22 - m12 * m21 < 0
-    return Turn(int(quarter) + 2 * int(mirrored))
+    return quarter + 2 * mirrored
