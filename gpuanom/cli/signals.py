@@ -24,7 +24,7 @@ class Interrupting:
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Hear the signals; a second one ends the program at once."""
+        """Hear the signals; a second one kills the program, as without this."""
         with (
             ended_by_signals((signal.SIGTERM,), lambda: self._interrupt(signal.SIGTERM)),
             ended_by_signals((signal.SIGHUP,), lambda: self._interrupt(signal.SIGHUP)),
@@ -48,7 +48,7 @@ class Interrupting:
 
 @contextmanager
 def ended_by_signals(numbers: tuple[signal.Signals, ...], end: Callable[[], None]) -> Iterator[None]:
-    """Let the first of these signals end a command in good order; a second one ends the command at once.
+    """Let the first of these signals end a command in good order; a second one does what it did before.
 
     Parameters
     ----------
