@@ -79,17 +79,26 @@ def test_only_a_command_that_measures_says_that_measurements_are_kept(monkeypatc
         assert err.startswith(f"gpuanom: interrupted{more}")
 
 
+@pytest.fixture
+def not_ignored():
+    """Signals do what they do by default, also where the tests run under nohup."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("not_ignored")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_batch_systems_and_closed_terminals_interrupt_every_command(monkeypatch, capfd, number, code):
     def signalled(*_, **__):
         signal.raise_signal(number)
 
-    before = signal.getsignal(number)
     monkeypatch.setattr(cli, "main", signalled)
     for command in ("score", "merge"):
         kept = "; what was measured is kept, and the same command continues from there" if command == "score" else ""
         assert run(capfd, command) == (code, "", f"gpuanom: ended by {number.name}{kept}\n")
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(number) is signal.SIG_DFL
 
     def with_own_words(*_, **__):
         try:
@@ -100,11 +109,8 @@ def test_batch_systems_and_closed_terminals_interrupt_every_command(monkeypatch,
     monkeypatch.setattr(cli, "main", with_own_words)
     assert run(capfd, "inject") == (code, "", "")
     signal.signal(number, signal.SIG_IGN)  # as nohup does with SIGHUP
-    try:
-        monkeypatch.setattr(cli, "main", signalled)
-        assert run(capfd, "merge") == (0, "", "")
-    finally:
-        signal.signal(number, before)
+    monkeypatch.setattr(cli, "main", signalled)
+    assert run(capfd, "merge") == (0, "", "")
 
 
 def test_quiet_says_nothing_when_all_is_well(small, capfd):

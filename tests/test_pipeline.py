@@ -299,7 +299,7 @@ def test_reference_of_the_night_itself_gives_the_same_scores(small):
             assert list(map(str, again.tables.exposures[name])) == list(map(str, night.tables.exposures[name])), name
     # Both are too small for verdicts, and each says so of itself.
     assert set(night.tables.exposures["cause"]) == {
-        "no verdict: 3 exposures of this camera and band, and a verdict needs 20"
+        "no verdict: 3 exposures of this camera, band and CCD size, and a verdict needs 20"
     }
     assert set(again.tables.exposures["cause"]) == {
         "no verdict: the reference keeps the statistics of 3 exposures, and a verdict needs those of 20"

@@ -337,7 +337,7 @@ def test_few_exposures_have_no_verdict_and_say_why():
     assert null is None
     assert found.verdict == [""] * 19
     assert found.ccd_verdict.tolist() == [""] * 76
-    assert found.reason[0] == "no verdict: 19 exposures of this camera and band, and a verdict needs 20"
+    assert found.reason[0] == "no verdict: 19 exposures of this camera, band and CCD size, and a verdict needs 20"
     assert judge(_night(20, 4))[1] is not None
 
 

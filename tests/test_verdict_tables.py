@@ -128,7 +128,7 @@ def test_small_nights_say_why_they_have_no_verdict(tmp_path, capfd):
     code, out, _ = run(capfd, "score", tmp_path / "in", "-o", tmp_path / "night", "--device", "cpu")
     assert code == 0
     assert out.splitlines()[0] == "verdicts: 0 bad, 0 check, 0 ok, 3 without a verdict"
-    assert "3 exposures: no verdict: 3 exposures of this camera and band, and a verdict needs 20" in out
+    assert "3 exposures: no verdict: 3 exposures of this camera, band and CCD size, and a verdict needs 20" in out
 
 
 def test_lists_hold_what_is_bad(folder, night, capfd):

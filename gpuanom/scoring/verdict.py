@@ -81,7 +81,7 @@ def judge(
     else:
         alike = exposure_times.find(measured.exposures, settings.exposure_time_ratio).n_alike(n)
         if alike < settings.verdict_exposures:
-            kind = "of this camera and band" if alike == n else "of a frequent exposure time"
+            kind = "of this camera, band and CCD size" if alike == n else "of a frequent exposure time"
             why = f"no verdict: {counted(alike, 'exposure')} {kind}, and a verdict needs {settings.verdict_exposures}"
             return no_verdicts(n, measured.owner.size, why), None
         known, found = nulls.fit(measured, settings)

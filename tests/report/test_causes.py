@@ -30,7 +30,7 @@ def test_causes_are_found_in_the_words_of_a_verdict():
 
 
 def test_what_names_no_cause_opens_at_nothing():
-    assert causes.causes_in("no verdict: 6 exposures of this camera and band, and a verdict needs 20") == []
+    assert causes.causes_in("no verdict: 6 exposures of this camera, band and CCD size, and a verdict needs 20") == []
     assert causes.trigger({"cause": ""}) is None
     assert causes.trigger({}) is None
     assert causes.trigger({"cause": "amplifier step on N4", "row_step": 9.0, "column_step": 2.0}).outline == "row_step"
