@@ -95,8 +95,9 @@ def test_batch_systems_and_closed_terminals_interrupt_every_command(monkeypatch,
         signal.raise_signal(number)
 
     monkeypatch.setattr(cli, "main", signalled)
-    for command in ("score", "merge"):
-        kept = "; what was measured is kept, and the same command continues from there" if command == "score" else ""
+    for command in cli.commands:
+        measures = command in ("score", "watch")
+        kept = "; what was measured is kept, and the same command continues from there" if measures else ""
         assert run(capfd, command) == (code, "", f"gpuanom: ended by {number.name}{kept}\n")
     assert signal.getsignal(number) is signal.SIG_DFL
 

@@ -219,30 +219,31 @@ def with_statistics(records: list[CcdMeasurement]) -> list[CcdMeasurement]:
 
     Parameters
     ----------
-    records : sequence of CcdMeasurement
+    records : list of CcdMeasurement
         From `gpuanom.measuring.exposure.measure_group`: all CCDs of a stack, which are worked on together, since each
         call of a native loop holds the interpreter's lock for a moment.
 
     Returns
     -------
-    sequence of CcdMeasurement
-        The records. The straight lines are judged with those of the other CCDs, when all of them are measured, and the
-        statistics of the CCDs are complete then (`gpuanom.measuring.exposure_record`).
+    list of CcdMeasurement
+        The same records: what the CCDs of a stack share has the parts now. The straight lines are judged with those of
+        the other CCDs, when all of them are measured, and the statistics of the CCDs are complete then
+        (`gpuanom.measuring.exposure_record`).
     """
     stacks: dict[OfStack, list[CcdMeasurement]] = {}
     for record in records:
         if record.parts is not None:
             stacks.setdefault(record.parts.of_stack, []).append(record)
-    for of_stack, of_its in stacks.items():
+    for of_stack, of_one in stacks.items():
         if of_stack.arrays is None:
-            continue  # they are made
+            continue  # the parts of this stack were made before
         arrays, of_stack.arrays = of_stack.arrays, None
-        measured = [record.parts.number for record in of_its if record.status == "ok"]
+        measured = [record.parts.number for record in of_one if record.status == "ok"]
         if measured:
-            of_stack.parts = _made(arrays, measured, of_its[0].shape)
+            of_stack.parts = _made(arrays, measured, of_one[0].shape)
         of_stack.rows = dict(zip(measured, range(len(measured)), strict=True))
         # A copy, since the arrays of a stack lie in one piece of memory.
-        n_maxima = int(arrays.repeats.n_maxima[[record.parts.number for record in of_its]].sum())
+        n_maxima = int(arrays.repeats.n_maxima[[record.parts.number for record in of_one]].sum())
         of_stack.maxima = Maxima(np.array(arrays.repeats.pairs), n_maxima)
     return records
 

@@ -1,4 +1,7 @@
-"""Maps, profiles and spectra of the residual sky: launches kernels/patterns.cu between its two parts (METHOD.md 9)."""
+"""Maps, profiles and spectra of the residual sky (METHOD.md 9): launches kernels/patterns.cu.
+
+The residual sky comes first (`residual.py`), and the spectra come last (`spectrum.py`).
+"""
 
 from __future__ import annotations
 
