@@ -79,10 +79,14 @@ def test_only_a_command_that_measures_says_that_measurements_are_kept(monkeypatc
         assert err.startswith(f"gpuanom: interrupted{more}")
 
 
+def unheard(*_):
+    """A signal comes that no command hears: it would end the tests otherwise."""
+
+
 @pytest.fixture
 def not_ignored():
-    """Signals do what they do by default, also where the tests run under nohup."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    """The signals are not ignored, also where the tests run under nohup."""
+    before = {number: signal.signal(number, unheard) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -99,7 +103,7 @@ def test_batch_systems_and_closed_terminals_interrupt_every_command(monkeypatch,
         measures = command in ("score", "watch")
         kept = "; what was measured is kept, and the same command continues from there" if measures else ""
         assert run(capfd, command) == (code, "", f"gpuanom: ended by {number.name}{kept}\n")
-    assert signal.getsignal(number) is signal.SIG_DFL
+    assert signal.getsignal(number) is unheard
 
     def with_own_words(*_, **__):
         try:
