@@ -188,17 +188,17 @@ def _bad_ccds(night: ScoredNight, row: dict[str, Any]) -> list[str]:
     ccds = night.tables.plain[1]
     if "verdict" not in ccds.colnames:
         return []
-    its = np.flatnonzero((ccds["camera"] == row["camera"]) & (ccds["exposure"] == row["exposure"]))
-    evidence = np.nan_to_num(filled(ccds["evidence"][its])).tolist()
-    every = zip(evidence, (ccds[i] for i in its.tolist()), strict=True)
+    rows = np.flatnonzero((ccds["camera"] == row["camera"]) & (ccds["exposure"] == row["exposure"]))
+    evidence = np.nan_to_num(filled(ccds["evidence"][rows])).tolist()
+    every = zip(evidence, (ccds[i] for i in rows.tolist()), strict=True)
     odd = [(ODD.index(str(ccd["verdict"])), -known, ccd) for known, ccd in every if str(ccd["verdict"]) in ODD]
     bad = [ccd for _, _, ccd in sorted(odd, key=itemgetter(0, 1))]
     # CCDs without a cause of their own have that of the exposure, which may name the worst CCD.
     for told in ({_said(ccd) for ccd in bad}, {(str(ccd["verdict"]), str(ccd["cause"])) for ccd in bad}):
-        if len(its) > 1 and len(bad) == len(its) and len(told) == 1:
+        if len(rows) > 1 and len(bad) == len(rows) and len(told) == 1:
             verdict, cause = told.pop()
             is_told = cause in str(row.get("cause") or "")
-            return [f"all {len(its)} CCDs: {verdict}{'' if is_told else f', {cause}'}"]
+            return [f"all {len(rows)} CCDs: {verdict}{'' if is_told else f', {cause}'}"]
     lines = [f"CCD {ccd['ccd']}: {ccd['verdict']}, {ccd['cause']}" for ccd in bad[:CCDS]]
     more = len(bad) - len(lines)
     return lines + ([f"and {counted(more, 'more CCD')} (gpuanom tables {night.folder} --table ccds)"] if more else [])
@@ -223,7 +223,7 @@ def _print_numbers(night: ScoredNight, row: dict[str, Any], console: Console) ->
     for name in ("", "here", "usual") if n > 1 else ("", "here"):
         grid.add_column(name, justify="right" if name else "left")
     for name, spec in NUMBERS.items():
-        table, its, others = (exposures, alike & this, alike) if name not in ("sky", "sigma") else (
+        table, here, others = (exposures, alike & this, alike) if name not in ("sky", "sigma") else (
             ccds, this_ccds, alike_ccds
         )  # fmt: skip
         if name == "ellipticity" and "e1" in table.colnames:
@@ -232,7 +232,7 @@ def _print_numbers(night: ScoredNight, row: dict[str, Any], console: Console) ->
             values = filled(table[name])
         else:
             continue
-        found = [values[its], values[others]][: 2 if n > 1 else 1]
+        found = [values[here], values[others]][: 2 if n > 1 else 1]
         if np.isfinite(found[0]).any():
             grid.add_row(name, *(format(np.nanmedian(numbers), spec) for numbers in found))
     if grid.row_count:
