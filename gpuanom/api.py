@@ -16,8 +16,8 @@ from gpuanom.measuring.exposure_record import exposure_record
 from gpuanom.measuring.images import as_ccd, as_ccds
 from gpuanom.measuring.source_list import SourceList
 from gpuanom.records import Exposure, Measurement
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import given_references
+from gpuanom.scoring.histograms.given_references import given_references
+from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store.store import Store
 from gpuanom.tables import build as tables

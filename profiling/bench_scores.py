@@ -36,7 +36,7 @@ PARTS = {
         ("gpuanom.store.store:Store", ("dataset", "statistics", "ccds", "exposures", "pattern_values", "failures")),
         ("gpuanom.store.store:Store", ("holds_statistics", "reconstructed")),
     ),
-    "scores": (("gpuanom.tables.build", ("compared_with",)), ("gpuanom.scoring.ranking", ("scores_by",))),
+    "scores": (("gpuanom.tables.build", ("compared_with",)), ("gpuanom.scoring.histograms.ranking", ("scores_by",))),
     "columns of CCDs and exposures": (("gpuanom.tables.rows", ("of_dataset",)),),
     "what verdicts are made of": (("gpuanom.tables.verdicts", ("measured",)),),
     "null and verdicts": (("gpuanom.tables.verdicts", ("judged", "add_columns")),),

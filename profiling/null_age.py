@@ -20,7 +20,7 @@ import pool
 
 from gpuanom.backends.choice import select
 from gpuanom.review.opened import plain_rows
-from gpuanom.scoring import stored_null
+from gpuanom.scoring.evidence import stored_null
 from gpuanom.store.store import Store
 from gpuanom.tables import build
 from gpuanom.tables.judged_alone import judged_alone, kept_null

@@ -23,7 +23,7 @@ from gpuanom.records import (
     ExposureStatistics,
     Measurement,
 )
-from gpuanom.scoring import static_pattern
+from gpuanom.scoring.judged import static_pattern
 from gpuanom.settings import Settings
 from gpuanom.statistics.listed import NAMES as STATISTICS
 from gpuanom.store.store import NAME, Store

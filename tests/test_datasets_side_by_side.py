@@ -10,8 +10,8 @@ import pytest
 
 import gpuanom
 from gpuanom.digits import printed_rows, printed_values
-from gpuanom.scoring import stored_null
-from gpuanom.scoring.exposure_loops import keep_largest
+from gpuanom.scoring.evidence import stored_null
+from gpuanom.scoring.judged.exposure_loops import keep_largest
 from gpuanom.side_by_side import side_by_side
 from gpuanom.store.located import lists_of
 from gpuanom.store.schema import open_database

@@ -15,8 +15,8 @@ from gpuanom.digits import DIGITS, printed, printed_values
 from gpuanom.nights import alerts
 from gpuanom.records import KINDS
 from gpuanom.review import evaluate, export
-from gpuanom.scoring.divergences import ranks_of
-from gpuanom.scoring.significance import deviation
+from gpuanom.scoring.histograms.divergences import ranks_of
+from gpuanom.scoring.histograms.significance import deviation
 from gpuanom.tables.exposure_order import order_of
 from gpuanom.tables.rows import _within_noise
 

@@ -18,7 +18,7 @@ from gpuanom.records import (
     Measurement,
     StatisticNames,
 )
-from gpuanom.scoring import static_pattern
+from gpuanom.scoring.judged import static_pattern
 from gpuanom.statistics import listed, profiles
 from gpuanom.store.set_aside import Placed
 from gpuanom.store.store import NAME, Store

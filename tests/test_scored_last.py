@@ -16,7 +16,7 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError
 from gpuanom.nights import score as pipeline
 from gpuanom.review.opened import open_night
-from gpuanom.scoring import comparison
+from gpuanom.scoring.histograms import comparison
 from gpuanom.settings import PROFILES
 from gpuanom.store.set_aside import Placed
 from gpuanom.store.store import NAME, Store

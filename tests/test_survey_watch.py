@@ -20,7 +20,7 @@ from gpuanom.nights.arrivals import Pace
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.watch import watch
 from gpuanom.review.opened import plain_rows
-from gpuanom.scoring import null_record, stored_null
+from gpuanom.scoring.evidence import null_record, stored_null
 from gpuanom.store.reopened import Remembered, ReopenedStore
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build

@@ -18,9 +18,9 @@ from gpuanom.nights.merge import make_references
 from gpuanom.review import export
 from gpuanom.review.export import Criterion
 from gpuanom.review.opened import open_night
-from gpuanom.scoring import kept_statistics
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import merge
+from gpuanom.scoring.histograms.given_references import merge
+from gpuanom.scoring.histograms.reference import References
+from gpuanom.scoring.judged import kept_statistics
 from gpuanom.tables.columns import VERDICT_COLUMNS
 from tests import nights
 from tests.test_cli import run
@@ -185,7 +185,7 @@ def test_merging_references_joins_their_statistics(folder):
     n = dataset.statistics.n_exposures
     assert both.n_exposures == 2 * n
     for half in (np.arange(n), np.arange(n, 2 * n)):
-        assert kept_statistics.to_text(kept_statistics.part(both, half)) == kept_statistics.to_text(dataset.statistics)
+        assert kept_statistics.to_text(both.part(half)) == kept_statistics.to_text(dataset.statistics)
 
 
 def test_a_reference_with_statistics_of_another_version_gives_no_verdict(folder, monkeypatch, tmp_path):

@@ -20,7 +20,7 @@ from gpuanom.review import evaluate as judging
 from gpuanom.review import labels
 from gpuanom.review.evaluate import Recalled
 from gpuanom.review.opened import ScoredNight, key_of, open_night
-from gpuanom.scoring.verdict_levels import VERDICTS
+from gpuanom.scoring.verdict.levels import VERDICTS
 
 EPILOG = """\b
 Examples:

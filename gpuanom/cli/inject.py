@@ -31,7 +31,7 @@ from gpuanom.fits.headers.values import Cards
 from gpuanom.nights import injected
 from gpuanom.nights.merge import make_references
 from gpuanom.records import Exposure
-from gpuanom.scoring.reference import References
+from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
 from gpuanom.simulate.acting import inject as inject_array
 from gpuanom.simulate.conditions import Anomaly, CcdPlace

@@ -32,7 +32,7 @@ from gpuanom.review.mosaic import level, mosaic
 from gpuanom.review.opened import Histogram, ScoredNight, key_of, open_night
 from gpuanom.review.quicklook import Look, binning_for, look
 from gpuanom.review.whiskers import whisker_cells
-from gpuanom.scoring.verdict_levels import ODD, OK
+from gpuanom.scoring.verdict.levels import ODD, OK
 
 EPILOG = """\b
 Examples:

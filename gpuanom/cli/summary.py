@@ -14,7 +14,7 @@ from gpuanom.display import counted
 from gpuanom.errors import printable
 from gpuanom.nights.events import Night
 from gpuanom.records import KINDS, Doubles, Integers
-from gpuanom.scoring.verdict_levels import BAD, VERDICTS
+from gpuanom.scoring.verdict.levels import BAD, VERDICTS
 from gpuanom.tables.plain import PlainTable
 
 TOP = 10

@@ -19,12 +19,12 @@ from gpuanom.naming import Relocation, exists, lines_on_idle
 from gpuanom.nights.gathering import each_once, gather
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.review import labels
-from gpuanom.scoring import kept_statistics
-from gpuanom.scoring.comparable import part
-from gpuanom.scoring.comparison import dataset_reference
-from gpuanom.scoring.reference import DatasetReference, References
-from gpuanom.scoring.saved import kept_references, merge
-from gpuanom.scoring.verdict_levels import ODD
+from gpuanom.scoring.histograms.comparable import part
+from gpuanom.scoring.histograms.comparison import dataset_reference
+from gpuanom.scoring.histograms.given_references import kept_references, merge
+from gpuanom.scoring.histograms.reference import DatasetReference, References
+from gpuanom.scoring.judged import kept_statistics
+from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.settings import Settings, difference
 from gpuanom.store.recorded_settings import require_alike
 from gpuanom.store.store import NAME, Store
@@ -120,7 +120,7 @@ def _night_references(
                 usual = [
                     i for i, e in zip(members.tolist(), dataset.exposures, strict=True) if e in reference.exposures
                 ]
-                kept = kept_statistics.part(ranked.measured[key], np.array(usual, dtype=np.int64))
+                kept = ranked.measured[key].part(np.array(usual, dtype=np.int64))
                 reference = replace(reference, statistics=kept_statistics.without_models(kept))
             if any(kind.n_histograms for kind in reference.kinds):
                 datasets.append(reference.renamed({e: names.get((dataset.camera, e), e) for e in dataset.exposures}))

@@ -159,7 +159,7 @@ def score(
     if not run.paths and path is not None:
         effective, references = as_before(path, None if settings is None else effective, references, events.say)
     if references is not None:
-        from gpuanom.scoring.saved import require_reference
+        from gpuanom.scoring.histograms.given_references import require_reference
 
         require_reference(references, effective, run.reference_name)
     if models is not None:

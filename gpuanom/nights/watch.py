@@ -32,8 +32,8 @@ from gpuanom.nights.fresh_page import page_of
 from gpuanom.nights.preparation import run_arguments, store_path
 from gpuanom.nights.watched_ranks import Ranking, Ranks
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import require_reference
+from gpuanom.scoring.histograms.given_references import require_reference
+from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store.known import RETRIED
 from gpuanom.store.reopened import Remembered, ReopenedStore

@@ -2,7 +2,7 @@
 
 A night of some hundred exposures is ranked again in a second, and its tables are written each time. To rank a survey
 takes a minute: of a store with at least `stored_null.SURVEY` exposures each new exposure is judged alone, by the null
-of its camera and band (`gpuanom.scoring.stored_null`). Datasets of few exposures are ranked as a night is.
+of its camera and band (`gpuanom.scoring.evidence.stored_null`). Datasets of few exposures are ranked as a night is.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.fresh_page import NoPage
 from gpuanom.records import DatasetKey, ExposureKey
 from gpuanom.review.opened import key_of, plain_rows
-from gpuanom.scoring import stored_null
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.stored_null import StoredNull
+from gpuanom.scoring.evidence import stored_null
+from gpuanom.scoring.evidence.stored_null import StoredNull
+from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store.reopened import ReopenedStore
 from gpuanom.store.store import Store

@@ -20,7 +20,7 @@ from gpuanom.naming import natural_key, path_text
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.ccds import outline_value, short
 from gpuanom.review.opened import ScoredNight, key_of, open_night
-from gpuanom.scoring.verdict_levels import VERDICTS
+from gpuanom.scoring.verdict.levels import VERDICTS
 from gpuanom.store.store import NAME as STORE_NAME
 from gpuanom.version import __version__
 

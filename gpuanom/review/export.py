@@ -18,7 +18,7 @@ from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import excluded_visits, labels
 from gpuanom.review.opened import ScoredNight, is_background, key_of
-from gpuanom.scoring.verdict_levels import ODD
+from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.version import __version__
 
 FORMATS = ("exclude", "bad_expid", "excluded_visits", "list", "regions")

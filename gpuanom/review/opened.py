@@ -17,9 +17,9 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import InputError, OutputError
 from gpuanom.naming import lines_on_idle, path_text
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
-from gpuanom.scoring.comparison import Comparison
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import given_references
+from gpuanom.scoring.histograms.comparison import Comparison
+from gpuanom.scoring.histograms.given_references import given_references
+from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables

@@ -1,7 +1,7 @@
 """The nulls that a survey's store keeps: what is normal for each dataset, so that one exposure can be judged alone.
 
 The table is made when the first null is kept: the stores of nights that keep none stay as they are. What the text and
-the numbers of a null mean is the matter of `gpuanom.scoring.null_record`.
+the numbers of a null mean is the matter of `gpuanom.scoring.evidence.null_record`.
 """
 
 from __future__ import annotations

@@ -16,12 +16,14 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
 from gpuanom.records import Dataset, DatasetKey, DatasetStatistics, Integers
-from gpuanom.scoring import ranking, static_pattern, stored_null
-from gpuanom.scoring.comparison import Comparison, compared_with
-from gpuanom.scoring.flat import FlatReferences
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import kept_references, reference_of
-from gpuanom.scoring.statistics_table import Measured
+from gpuanom.scoring.evidence import stored_null
+from gpuanom.scoring.histograms import ranking
+from gpuanom.scoring.histograms.comparison import Comparison, compared_with
+from gpuanom.scoring.histograms.flat_reference import FlatReferences
+from gpuanom.scoring.histograms.given_references import kept_references, reference_of
+from gpuanom.scoring.histograms.reference import References
+from gpuanom.scoring.judged import static_pattern
+from gpuanom.scoring.judged.statistics_table import Measured
 from gpuanom.settings import Settings
 from gpuanom.side_by_side import side_by_side, steps_side_by_side
 from gpuanom.statistics.listed import NAMES
@@ -190,7 +192,7 @@ def ranked_dataset(
     key : (str, str)
         Camera and band of the dataset.
     untold : sequence of str, optional
-        Ids of exposures whose alerts are still to be given (`gpuanom.scoring.stored_null.StoredNull`).
+        Ids of exposures whose alerts are still to be given (`gpuanom.scoring.evidence.stored_null.StoredNull`).
 
     Returns
     -------

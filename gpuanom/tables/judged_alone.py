@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import OutputError
 from gpuanom.records import ExposureKey
-from gpuanom.scoring import null_record, ranking, stored_null
-from gpuanom.scoring.ccd_places import located
-from gpuanom.scoring.stored_null import StoredNull
+from gpuanom.scoring.evidence import null_record, stored_null
+from gpuanom.scoring.evidence.stored_null import StoredNull
+from gpuanom.scoring.histograms import ranking
+from gpuanom.scoring.judged.ccd_places import located
 from gpuanom.settings import Settings
 from gpuanom.statistics.listed import NAMES
 from gpuanom.store.part import part_of

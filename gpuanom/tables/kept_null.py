@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from gpuanom.records import KINDS, Dataset, DatasetStatistics, Integers
-from gpuanom.scoring import comparable, null_record, static_pattern, stored_null
-from gpuanom.scoring.ccd_places import UsualCcds, usual_ccds
-from gpuanom.scoring.comparison import Comparison, left_out
-from gpuanom.scoring.kept_statistics import part
-from gpuanom.scoring.null import Null
-from gpuanom.scoring.ranking import Scores
-from gpuanom.scoring.static_pattern import StaticPattern
-from gpuanom.scoring.statistics_table import Measured
-from gpuanom.scoring.stored_null import StoredNull
+from gpuanom.scoring.evidence import null_record, stored_null
+from gpuanom.scoring.evidence.null import Null
+from gpuanom.scoring.evidence.stored_null import StoredNull
+from gpuanom.scoring.histograms import comparable
+from gpuanom.scoring.histograms.comparison import Comparison, left_out
+from gpuanom.scoring.histograms.ranking import Scores
+from gpuanom.scoring.judged import static_pattern
+from gpuanom.scoring.judged.ccd_places import UsualCcds, usual_ccds
+from gpuanom.scoring.judged.static_pattern import StaticPattern
+from gpuanom.scoring.judged.statistics_table import Measured
 from gpuanom.settings import Settings
 from gpuanom.store.store import Store
 from gpuanom.tables.rows import sky_over_sigma
@@ -91,7 +92,7 @@ def _positions(measured: Measured) -> dict[str, tuple[float, float]]:
 
 def _behind(measured: Measured, members: Integers) -> Measured:
     """What was measured of the exposures that the null is made from."""
-    return measured if members.size == measured.n_exposures else part(measured, members)
+    return measured if members.size == measured.n_exposures else measured.part(members)
 
 
 def _patterns(

@@ -26,11 +26,11 @@ from gpuanom.records import (
     Integers,
 )
 from gpuanom.records.texts import Texts
-from gpuanom.scoring import comparable
-from gpuanom.scoring.divergences import ranks_of
-from gpuanom.scoring.ranking import Scores
-from gpuanom.scoring.significance import deviation, direction
-from gpuanom.scoring.static_pattern import StaticPattern, with_static_patterns
+from gpuanom.scoring.histograms import comparable
+from gpuanom.scoring.histograms.divergences import ranks_of
+from gpuanom.scoring.histograms.ranking import Scores
+from gpuanom.scoring.histograms.significance import deviation, direction
+from gpuanom.scoring.judged.static_pattern import StaticPattern, with_static_patterns
 from gpuanom.side_by_side import steps_side_by_side
 from gpuanom.store.ccd_columns import AXES
 from gpuanom.store.reconstructions import Reconstructed

@@ -12,16 +12,18 @@ import numpy as np
 from gpuanom.digits import printed
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.records.texts import Texts
-from gpuanom.scoring import ccd_places, comparable, exposure_times
-from gpuanom.scoring.flat import NO_VERDICT, FlatReference
-from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, SOURCES_PER_STAR, VECTOR_KINDS
-from gpuanom.scoring.kept_statistics import part
-from gpuanom.scoring.null import Null, fit
-from gpuanom.scoring.ranking import Scores
-from gpuanom.scoring.reference import DatasetReference
-from gpuanom.scoring.statistics_table import WITH_ERRORS, Measured
-from gpuanom.scoring.stored_null import StoredNull
-from gpuanom.scoring.verdict import Verdicts, judge, no_verdicts
+from gpuanom.scoring.evidence import exposure_times
+from gpuanom.scoring.evidence.fit_null import fit
+from gpuanom.scoring.evidence.null import Null
+from gpuanom.scoring.evidence.stored_null import StoredNull
+from gpuanom.scoring.histograms import comparable
+from gpuanom.scoring.histograms.flat_reference import NO_VERDICT, FlatReference
+from gpuanom.scoring.histograms.ranking import Scores
+from gpuanom.scoring.histograms.reference import DatasetReference
+from gpuanom.scoring.judged import ccd_places
+from gpuanom.scoring.judged.judged_statistics import OF_CCDS, OF_EXPOSURES, SOURCES_PER_STAR, VECTOR_KINDS
+from gpuanom.scoring.judged.statistics_table import WITH_ERRORS, Measured
+from gpuanom.scoring.verdict.judge import Verdicts, judge, no_verdicts
 from gpuanom.settings import Settings
 from gpuanom.tables.rows import Columns
 
@@ -144,7 +146,7 @@ def judged(
         return _told(found_here, saved, settings), found_here[1]
     joined, usual = no_verdicts(n, found.owner.size), None
     for k, members in enumerate(split.groups):
-        found_here = judge(compared(part(found, members)), settings, known)
+        found_here = judge(compared(found.part(members)), settings, known)
         usual = found_here[1] if k == 0 else usual
         verdicts = _told(found_here, saved, settings)
         joined = _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
