@@ -223,6 +223,19 @@ def test_a_faint_sky_is_judged_by_its_noise():
     assert "sigma" in null.conditions
 
 
+def test_an_exposure_judged_alone_has_the_cause_that_it_has_among_the_others():
+    """25 exposures are regressed on one condition, which is not sigma: the null tells the usual sigma by itself."""
+    night = _night(25)
+    night = _changed(
+        night, sigma=0.03 * night.exposures["sky"] * np.exp(0.05 * np.random.default_rng(3).normal(size=25))
+    )
+    night = _changed(night, sky=_at(night, "sky", 5, 0.5), sigma=_at(night, "sigma", 5, 3000.0))
+    found, null = judge(night)
+    assert (null.sky, null.conditions) == ("sigma", ("n_sources",))
+    assert found.cause[5] == "noise"
+    assert judge(night.part(np.array([5])), known=null)[0].cause == ["noise"]
+
+
 def test_a_sky_below_the_others_is_not_called_bright():
     """A single CCD with a dead amplifier has half of its sky, and a scatter that stands for the sky of all."""
     night = _night(60)

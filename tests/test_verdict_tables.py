@@ -110,10 +110,23 @@ def test_the_reasons_for_no_verdict_name_their_datasets(capsys):
     assert capsys.readouterr().out.splitlines()[1:] == [
         "2 exposures of A r, A g: no verdict: few",
         "1 exposure of B: x",
-        "4 exposures of B i, C i, D i and 1 more: no verdict: 1 exposure, and a verdict needs 20",
+        "4 exposures of B i, C i, D i and 1 more: no verdict: 1 exposure each, and a verdict needs 20",
         "for verdicts, score more exposures together (gpuanom merge joins scored nights), or give --reference",
         "",
     ]
+
+
+def test_the_summary_names_what_is_bad_and_then_what_is_to_check(capsys):
+    rows = [(str(i), "A", "r", "check", "few sources", 7.0 - 0.1 * i) for i in range(11)]
+    rows += [("x", "A", "r", "bad", "stripes", 30.0), ("y", "A", "r", "ok", "", 0.1)]
+    table = Table(rows=rows, names=("exposure", "camera", "band", "verdict", "cause", "evidence"))
+    print_verdicts(table, Console(width=200))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "verdicts: 1 bad, 11 check, 1 ok"
+    assert lines[1].split()[:2] == ["bad", "x"]
+    assert lines[1].endswith("stripes (evidence 30)")
+    assert [line.split()[:2] for line in lines[2:11]] == [["check", str(i)] for i in range(9)]
+    assert lines[11] == "and 2 more; the column `verdict` of the tables has all"
 
 
 def test_a_merged_night_is_told_by_its_verdicts(folder, tmp_path, capfd):

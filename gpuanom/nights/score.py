@@ -193,7 +193,7 @@ def score(
         result = tables.build(store, effective, run.backends[0], references)
         failures = [*store.failures(), *unread]
     written = writing.write(result.plain, run.folder, run.formats) if run.folder else []
-    return _night(result, failures, written, len(unread))
+    return _night(result, failures, written, len(unread), run.folder)
 
 
 def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> Where:
@@ -206,14 +206,16 @@ def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) 
     return Where(scheduler, arguments.count("workers", workers), float(timeout), report)
 
 
-def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path], n_unread: int) -> Night:
+def _night(
+    result: Tables, failures: Sequence[Failure], written: Sequence[Path], n_unread: int, folder: Path | None
+) -> Night:
     failed = [(printable(f.file), f.reason) for f in failures]
     exposures = result.plain[0]
     unusable = map(exposures.__getitem__, np.flatnonzero(exposures["status"] == "unusable").tolist())
     failed += [(str(row["file"]), f"exposure {row['exposure']}: {row['note']}") for row in unusable]
     # Exposures of which only the stamps could not be read are in the tables.
     n_exposures = len(exposures) - len(failures) + n_unread
-    return Night(result, tuple(failed), n_exposures, tuple(written), left_out(result))
+    return Night(result, tuple(failed), n_exposures, tuple(written), left_out(result), folder)
 
 
 def _holds(folder: Path | None) -> bool:

@@ -354,7 +354,7 @@ def _meta(
         "gpuanom": __version__,
         "method": "arXiv:2310.15481",
         "settings": json.dumps(settings.measurement(), sort_keys=True),
-        "score_settings": json.dumps(settings.told(), sort_keys=True),
+        "score_settings": json.dumps(settings.effective_scoring(), sort_keys=True),
         "robust_rounds": settings.robust_rounds,
         **_reference_meta(references),
         **({"autoencoder": model} if model else {}),

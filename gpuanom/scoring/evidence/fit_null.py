@@ -10,6 +10,7 @@ largest of the lists.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -101,6 +102,7 @@ def _uncorrected(prepared: Prepared, settings: Settings, times: Times, usual_ccd
         faint_sky=settings.faint_sky,
         statistics=tuple(j.name for j in statistics),
         sky=sky,
+        usual_sigma=_usual_sigma(prepared),
         conditions=conditions,
         covariates=covariates,
         coefficients=coefficients,
@@ -137,6 +139,11 @@ def _corrected(null: Null, prepared: Prepared, distances_of_ccds: Sequence[Doubl
     )
     null = dataclasses.replace(null, second_tail=tails.fit(second_ccds(null, of_ccds, prepared)))
     return null, all_evidence(null, prepared, of_statistics, of_ccds)
+
+
+def _usual_sigma(prepared: Prepared) -> float:
+    """The median of the exposures' sigma, from its logarithms as a condition enters."""
+    return math.exp(float(median(distances.condition_values(prepared, ("sigma",)))[0]))
 
 
 def _median_or_zero(values: Doubles | None) -> float:

@@ -35,6 +35,8 @@ class Null:
         Names of the statistics; arrays of `parts` have a row for each number that a statistic consists of.
     sky : str
         The column that tells of the brightness of the sky: ``sky``, or ``sigma`` where the sky is faint.
+    usual_sigma : float
+        Median of the exposures' sigma; NaN where it was not measured.
     conditions : tuple of str
         Columns that the statistics are regressed on.
     covariates : gpuanom.scoring.evidence.regression.Covariates
@@ -72,6 +74,7 @@ class Null:
     faint_sky: float
     statistics: tuple[str, ...]
     sky: str
+    usual_sigma: float
     conditions: tuple[str, ...]
     covariates: regression.Covariates
     coefficients: Doubles

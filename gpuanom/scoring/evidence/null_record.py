@@ -23,7 +23,7 @@ from gpuanom.scoring.histograms.significance import Usual
 from gpuanom.scoring.judged.ccd_places import UsualCcds
 from gpuanom.scoring.judged.static_pattern import StaticPattern
 
-FORMAT = 7
+FORMAT = 8
 """Raised when a null is kept in another form, or judges in another way."""
 
 DAMAGED = (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
@@ -85,6 +85,7 @@ def _null_text(null: Null) -> dict[str, Any]:
         "few_sources": null.few_sources,
         "faint_sky": null.faint_sky,
         "sky": null.sky,
+        "usual_sigma": null.usual_sigma,
         "clip": null.covariates.clip,
         "patterns": null.patterns,
         "usual_ccds": null.usual_ccds,
@@ -194,6 +195,7 @@ def _null(values: Mapping[str, Any], arrays: Arrays) -> Null:
         few_sources=int(values["few_sources"]),
         faint_sky=float(values["faint_sky"]),
         sky=str(values["sky"]),
+        usual_sigma=float(values["usual_sigma"]),
         covariates=Covariates(arrays["centre"], arrays["scatter"], float(values["clip"])),
         scatter=Scatter(arrays["above"], arrays["below"]),
         inverse={name: arrays[f"inverse_{i}"] for i, name in enumerate(values["vectors"])},

@@ -149,12 +149,10 @@ def _noisy(measured: Measured, null: Null) -> Flags:
     Where sigma stands for the sky, such a sky would be called bright, as that of a single CCD with a dead amplifier is.
     """
     sky, sigma = measured.exposures.get("sky"), measured.exposures.get("sigma")
-    if null.sky != "sigma" or sky is None or sigma is None or not np.isfinite(sigma).any():
+    if null.sky != "sigma" or sky is None or sigma is None:
         return np.zeros(measured.n_exposures, dtype=bool)
-    known = null.conditions.index("sigma") if "sigma" in null.conditions else None
-    usual = float(np.nanmedian(sigma)) if known is None else math.exp(float(null.covariates.centre[known]))
     with np.errstate(invalid="ignore"):
-        return np.asarray((sky < null.faint_sky * sigma) & (sky >= null.faint_sky * usual))
+        return np.asarray((sky < null.faint_sky * sigma) & (sky >= null.faint_sky * null.usual_sigma))
 
 
 def _wide_stars(found: Evidence, check: float) -> Flags:
