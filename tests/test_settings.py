@@ -84,8 +84,8 @@ def test_unknown_names_are_refused(tmp_path):
 
 def test_a_misspelt_name_in_python_is_refused_as_in_a_file():
     for make in (Settings, Settings().replace):
-        with pytest.raises(SettingsError, match=r"^unknown setting 'treshold' \(do you mean threshold\?\)$"):
-            make(treshold=5)
+        with pytest.raises(SettingsError, match=r"^unknown setting 'thresholds' \(do you mean threshold\?\)$"):
+            make(thresholds=5)
     with pytest.raises(SettingsError, match="by their names"):
         Settings(5.0)
 
