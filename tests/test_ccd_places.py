@@ -20,7 +20,8 @@ from gpuanom.scoring.judged.statistics_table import Measured
 from gpuanom.statistics.listed import NAMES
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build
-from gpuanom.tables.judged_alone import judged_alone, kept_null
+from gpuanom.tables.judged_alone import judged_alone
+from gpuanom.tables.kept_null import read_null
 from profiling import synthetic_survey
 
 GRADIENTS = ("e1_gradient_x", "e1_gradient_y", "e2_gradient_x", "e2_gradient_y", "e_gradient_error")
@@ -146,7 +147,7 @@ def test_an_exposure_that_lacks_a_ccd_is_not_tilted(nights, monkeypatch):
     monkeypatch.setattr(stored_null, "LEAST_EXPOSURES", 50)
     with Store(nights / "night" / NAME, settings) as store:
         rows = {row["exposure"]: row for row in plain_rows(build.build(store, settings, select("cpu")).exposures)}
-        found = kept_null(store, "MOSAIC", "r", settings)
+        found = read_null(store, "MOSAIC", "r", settings)
         assert not found.why
         alone = {
             name: judged_alone(store, [("MOSAIC", name)], found.null, settings, select("cpu")).exposures[0]

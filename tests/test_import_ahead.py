@@ -10,7 +10,7 @@ import pytest
 import gpuanom
 from gpuanom.compile_ahead import MODULES
 from gpuanom.measuring import threads
-from gpuanom.tables import ahead
+from gpuanom.tables import import_ahead as ahead
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)

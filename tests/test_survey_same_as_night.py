@@ -15,7 +15,7 @@ from gpuanom.records import measurements, texts
 from gpuanom.scoring.evidence import evidence, regression
 from gpuanom.scoring.judged import ccd_grid
 from gpuanom.store.store import NAME, Store
-from gpuanom.tables import as_table, ecsv, ordered, parquet, statistic_columns, writing
+from gpuanom.tables import as_table, ecsv, joined_columns, parquet, statistic_columns, writing
 from profiling import synthetic_survey
 
 CCDS = 7
@@ -27,7 +27,7 @@ LIMITS = [
     (measurements, "_MANY"),
     (evidence, "_AT_ONCE"),
     (evidence, "_IN_CACHE"),
-    (ordered, "MANY"),
+    (joined_columns, "MANY"),
     (parquet, "MANY"),
     (regression, "_MANY"),
     (statistic_columns, "MANY"),

@@ -24,7 +24,8 @@ from gpuanom.scoring.evidence import null_record, stored_null
 from gpuanom.store.reopened import Remembered, ReopenedStore
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build
-from gpuanom.tables.judged_alone import judged_alone, kept_null
+from gpuanom.tables.judged_alone import judged_alone
+from gpuanom.tables.kept_null import read_null
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
@@ -104,7 +105,7 @@ def written(survey):
 
 
 def the_null(store, settings=QUICK):
-    found = kept_null(store, *KEY, settings)
+    found = read_null(store, *KEY, settings)
     assert not found.why
     return found.null
 

@@ -17,7 +17,7 @@ from gpuanom.nights.keeping import fill
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
 from gpuanom.store.store import Store
-from gpuanom.tables.ahead import import_tables
+from gpuanom.tables.import_ahead import import_tables
 
 if TYPE_CHECKING:
     from gpuanom.autoencoder.given import GivenModels

@@ -31,6 +31,7 @@ from gpuanom.store.reopened import ReopenedStore
 from gpuanom.store.store import Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import judged_alone, writing
+from gpuanom.tables.kept_null import read_null
 from gpuanom.tables.left_out import LeftOut, Unreferenced, left_out, left_out_of, unreferenced
 
 Row = dict[str, Any]
@@ -182,7 +183,7 @@ class Ranks:
 
     def _dataset(self, store: Store, key: DatasetKey) -> _Dataset:
         """A dataset as the store holds it; exposures that came after the null, and in an earlier watch, are waiting."""
-        kept = judged_alone.kept_null(store, *key, self._settings)
+        kept = read_null(store, *key, self._settings)
         held = store.fingerprints(*key)
         known = held if kept.members is None else kept.members
         later = {name for name, print_ in held.items() if known.get(name) != print_}
@@ -222,7 +223,7 @@ class Ranks:
         rows = list(plain_rows(result.plain[0]))
         if not is_large:
             return rows  # as in a night: the first exposures are judged again as others come
-        kept = judged_alone.kept_null(store, *key, self._settings)
+        kept = read_null(store, *key, self._settings)
         dataset.null, dataset.why, dataset.is_told = kept.null, kept.why, True
         dataset.since.clear()
         wanted = set(names)

@@ -11,7 +11,7 @@ from gpuanom.digits import printed_values
 from gpuanom.records.texts import MANY, CodedTexts
 from gpuanom.side_by_side import side_by_side
 from gpuanom.tables.columns import Column
-from gpuanom.tables.rows import Columns
+from gpuanom.tables.dataset_columns import Columns
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -13,7 +13,7 @@ from gpuanom.records import KINDS, Doubles, Integers
 from gpuanom.records.texts import CodedTexts
 from gpuanom.scoring.verdict.levels import VERDICTS
 from gpuanom.settings import Settings
-from gpuanom.tables.rows import Columns
+from gpuanom.tables.dataset_columns import Columns
 from gpuanom.tables.statistic_columns import largest_of_each
 
 

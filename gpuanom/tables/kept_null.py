@@ -1,10 +1,10 @@
-"""The null of a dataset that has just been ranked, kept in the store, so that a new exposure can be judged alone."""
+"""The null of a dataset, kept in the store when the dataset is ranked, and read again to judge a new exposure alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,52 @@ from gpuanom.scoring.judged.static_pattern import StaticPattern
 from gpuanom.scoring.judged.statistics_table import Measured
 from gpuanom.settings import Settings
 from gpuanom.store.store import Store
-from gpuanom.tables.rows import sky_over_sigma
+from gpuanom.tables.dataset_columns import sky_over_sigma
+
+
+class KeptNull(NamedTuple):
+    """The null that a store keeps of a dataset.
+
+    Attributes
+    ----------
+    null : StoredNull or None
+        None where there is none that can be used.
+    why : str
+        Why not; empty where there is one.
+    members : mapping of str to str, or None
+        The exposures behind the null whose alerts were given, and a hash of the files of each, also where the null
+        cannot be used; None where they are not known.
+    """
+
+    null: StoredNull | None
+    why: str
+    members: Mapping[str, str] | None
+
+
+def read_null(store: Store, camera: str, band: str, settings: Settings) -> KeptNull:
+    """Read the null that a store keeps of a dataset.
+
+    Parameters
+    ----------
+    store : Store
+    camera, band : str
+    settings : Settings
+        With which exposures are to be judged.
+
+    Returns
+    -------
+    KeptNull
+    """
+    record, members = store.null(camera, band), None
+    if record is None:
+        return KeptNull(None, "none was kept", None)
+    try:
+        basis, members = null_record.basis_and_members(record[0])
+        if why := stored_null.differing(basis, settings):
+            return KeptNull(None, why, members)
+        return KeptNull(null_record.from_record(*record), "", members)
+    except null_record.DAMAGED:
+        return KeptNull(None, "the one that was kept is damaged", members)
 
 
 def keep_null(

@@ -10,7 +10,7 @@ import numpy as np
 from gpuanom.records.texts import CodedTexts
 from gpuanom.tables.as_table import as_table
 from gpuanom.tables.columns import Column
-from gpuanom.tables.rows import Columns
+from gpuanom.tables.dataset_columns import Columns
 
 if TYPE_CHECKING:
     from astropy.table import Table

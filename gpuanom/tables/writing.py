@@ -11,7 +11,7 @@ from gpuanom import installing
 from gpuanom.errors import OutputError
 from gpuanom.files import FITS, whole_file
 from gpuanom.side_by_side import side_by_side
-from gpuanom.tables.collection import without_collection
+from gpuanom.tables.garbage_collection import without_garbage_collection
 from gpuanom.version import __version__
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": 
 """The formats in which tables can be written, with astropy's names for them."""
 
 
-@without_collection()
+@without_garbage_collection()
 def write(tables: Sequence[Table | PlainTable], folder: Path, formats: Sequence[str] | None) -> list[Path]:
     """Write both tables in each format, each file whole or not at all.
 

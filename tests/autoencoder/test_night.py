@@ -18,8 +18,8 @@ from gpuanom.nights import keeping
 from gpuanom.nights.merge import merge_nights
 from gpuanom.review.opened import open_night
 from gpuanom.store.store import NAME
-from gpuanom.tables.build import columns_of
 from gpuanom.tables.columns import AUTOENCODER_COLUMNS
+from gpuanom.tables.table_columns import columns_of_tables
 from tests import device, nights
 from tests.autoencoder import made
 
@@ -75,7 +75,7 @@ def score(inputs, out, paths=None, **options):
 
 def names_of(*, autoencoder):
     """The names of all columns of the two tables."""
-    return tuple([column.name for column in columns] for columns in columns_of(True, autoencoder, verdict=True))
+    return tuple([column.name for column in columns] for columns in columns_of_tables(True, autoencoder, verdict=True))
 
 
 def test_tables_have_what_is_promised(inputs, whole):

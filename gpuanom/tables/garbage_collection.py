@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def without_collection(*, freeze: bool = False) -> Iterator[None]:
+def without_garbage_collection(*, freeze: bool = False) -> Iterator[None]:
     """Do not search inside the block, or inside the function that is decorated.
 
     Python searches whenever many objects were made. The tables of a survey are a great many objects and hardly any

@@ -1,7 +1,4 @@
-"""The columns of the tables of exposures and of CCDs, for one dataset at a time.
-
-They are columns and not rows: a survey has a million CCDs.
-"""
+"""The values of the columns of exposures and of CCDs, for one dataset at a time: a survey has a million CCDs."""
 
 from __future__ import annotations
 
@@ -43,7 +40,7 @@ SUMS = ("n_sources", "n_without_orientation", "n_isophote", "n_gradients")
 """Columns of CCDs whose sums are columns of exposures."""
 
 
-def of_dataset(
+def columns_of_dataset(
     store: Store,
     dataset: Dataset,
     scores: Sequence[Scores],
@@ -118,7 +115,7 @@ def of_dataset(
     of_size = comparable.notes(dataset, size)
     columns["file"] = [printable(files[0]) if files else "" for files in columns["files"]]
     needed = ("camera", "band", "n_ccd_used", "n_sources", "background_rank", "source_rank", "remarks")
-    told = [
+    status_and_note = [
         _status(
             dict(zip(needed, values, strict=True)),
             _few(reasons.get(i, ())),
@@ -130,7 +127,8 @@ def of_dataset(
         )
         for i, values in enumerate(zip(*(list(columns[name]) for name in needed), strict=True))
     ]
-    columns["status"], columns["note"] = [word for word, _ in told], [note for _, note in told]
+    columns["status"] = [status for status, _ in status_and_note]
+    columns["note"] = [note for _, note in status_and_note]
     ccds["ccd"] = ccds["name"]
     return columns, ccds
 
@@ -143,7 +141,7 @@ def _reasons(reasons: Texts, owner: Integers, chosen: Flags) -> dict[int, list[s
     return found
 
 
-def of_failures(failures: Sequence[Failure]) -> Columns:
+def columns_of_failures(failures: Sequence[Failure]) -> Columns:
     """Make the columns of files and exposures that failed, without scores."""
     columns: Columns = {name: [getattr(f, name) for f in failures] for name in ("exposure", "camera", "band", "status")}
     columns["file"] = [printable(failure.file) for failure in failures]

@@ -13,7 +13,7 @@ from gpuanom.records.texts import MANY, CodedTexts
 from gpuanom.side_by_side import side_by_side
 from gpuanom.tables.as_table import printed_column
 from gpuanom.tables.columns import Column
-from gpuanom.tables.rows import Columns
+from gpuanom.tables.dataset_columns import Columns
 
 
 def rows_of_ccds(n_ccds: Integers, ranks: Integers) -> Integers:
@@ -31,7 +31,7 @@ def rows_of_ccds(n_ccds: Integers, ranks: Integers) -> Integers:
     return np.repeat(start - (np.cumsum(n) - n), n) + np.arange(n.sum())
 
 
-def ordered(parts: Sequence[Columns], order: Integers, wanted: Sequence[Column]) -> Columns:
+def joined_columns(parts: Sequence[Columns], order: Integers, wanted: Sequence[Column]) -> Columns:
     """Return the columns of all datasets, in the order of the table; each part gives its columns away.
 
     Parameters
