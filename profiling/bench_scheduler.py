@@ -242,7 +242,7 @@ def run(measurement, n_workers, n_exposures, seconds, *, real=0, profile=None):
             result.seconds = time.perf_counter() - begun[0]
             result.cpu = time.process_time() - cpu[0]
             assert n_done == n_exposures, (n_done, lines[-5:])
-            assert {e for _, e in store.held()} == {e.exposure for e in exposures}
+            assert {e for _, e in store.measured_exposures()} == {e.exposure for e in exposures}
             assert not store.failures()
         if not real:
             result.most_waiting = standin.most_waiting

@@ -118,7 +118,7 @@ def measurements(band, first, n, settings, rng, n_ccds=CCDS):
 
 def keep_pattern_values(store, settings, rng, n_ccds=CCDS):
     """Keep drawn values in place of what the exposures show beyond their static patterns."""
-    for camera, band in sorted({(e.camera, e.band) for e in store.held().values()}):
+    for camera, band in sorted({(e.camera, e.band) for e in store.measured_exposures().values()}):
         statistics: DatasetStatistics = store.statistics(camera, band, STATISTICS)
         chosen = static_pattern.chosen_exposures(statistics, settings.seed)
         if chosen:

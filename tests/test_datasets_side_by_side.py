@@ -13,7 +13,7 @@ from gpuanom.digits import printed_rows, printed_values
 from gpuanom.scoring.evidence import stored_null
 from gpuanom.scoring.judged.exposure_loops import keep_largest
 from gpuanom.side_by_side import side_by_side
-from gpuanom.store.located import lists_of
+from gpuanom.store.file_places import lists_of
 from gpuanom.store.schema import open_database
 from gpuanom.system import reuse_memory
 from gpuanom.tables import dataset_ranking

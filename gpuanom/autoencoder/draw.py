@@ -100,7 +100,7 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
         with Store(path, Settings(), read_only=True) as store:
             recorded, _ = store.recorded_settings()
             require_alike(night, recorded, origin, None if settings is None else settings.measurement())
-            parts.append((store.held(), store.held_sources()))
+            parts.append((store.measured_exposures(), store.source_counts()))
         settings, origin = Settings(checksum=False).with_measurement(recorded), str(night)
     # Exposures that are named after their files may share a name in several nights: they then get the names that
     # `gpuanom merge` would give them.

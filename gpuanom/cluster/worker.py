@@ -20,7 +20,7 @@ from gpuanom.errors import DeviceError, GpuanomError, printable
 from gpuanom.measuring.threads import Works
 from gpuanom.records import Exposure, Measurement
 from gpuanom.settings import Settings
-from gpuanom.store.prepared import prepared_rows
+from gpuanom.store.prepared_rows import prepared_rows
 from gpuanom.system import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, set_memory_options
 
 

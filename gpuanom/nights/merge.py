@@ -110,7 +110,7 @@ def _is_folder(path: Path) -> bool:
 
 def _held(folder: Path) -> dict[ExposureKey, Exposure]:
     with Store(folder / NAME, Settings(), read_only=True) as store:
-        return store.held()
+        return store.measured_exposures()
 
 
 def _night_references(

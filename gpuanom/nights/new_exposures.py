@@ -107,14 +107,14 @@ class NewExposures:
 
         for backend in self.backends:
             require_shared(backend)
-        _, dropped = store.lacking(model.fingerprint)
+        _, dropped = store.without_model(model.fingerprint)
         if dropped:
             self.events.say(f"autoencoder_mse of {dropped} exposures was another model's: dropped")
         unread: list[Failure] = []
         with Scorer(model) as scorer:
             if todo:
                 fill(store, todo, self._measurers(scorer), self.events)
-            lacking, _ = store.lacking(model.fingerprint)
+            lacking, _ = store.without_model(model.fingerprint)
             lacking = [e for e in lacking if named is None or e.key in named]
             if not lacking:
                 return unread

@@ -157,7 +157,7 @@ def to_measure(
         say(
             f"{n} measured {'exposure was' if n == 1 else 'exposures were'} moved: the new places of the files are kept"
         )
-        store.place(elsewhere)
+        store.keep_places(elsewhere)
         moved()
     for reason, names in again.items():
         names_text = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"

@@ -229,7 +229,7 @@ def open_night(
             named = given.origin if isinstance(reference, References) else str(reference)
             _require_same(folder, given, saved, named or "FILE")
         ranked = tables.ranked(store, settings, select(device), saved)
-        found = store.held()
+        found = store.measured_exposures()
     datasets = ranked.datasets
     return ScoredNight(
         folder=folder,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpuanom.records import Doubles, Exposure, Integers, Measurement
-from gpuanom.store.exposure_rows import held_exposures
+from gpuanom.store.exposure_rows import measured_exposures
 from gpuanom.store.schema import has_table
 
 N_LATENT = 32
@@ -75,11 +75,11 @@ class Reconstructions:
         """
         return self._db.execute("DELETE FROM autoencoder WHERE model != ?", (model,)).rowcount
 
-    def lacking(self) -> list[Exposure]:
+    def without_results(self) -> list[Exposure]:
         """Return the measured exposures without results of a model, in order of camera and id."""
         rows = self._db.execute(f"SELECT camera, exposure FROM autoencoder{_VALID}").fetchall()
         held = set(rows)
-        return [e for key, e in sorted(held_exposures(self._db).items()) if key not in held]
+        return [e for key, e in sorted(measured_exposures(self._db).items()) if key not in held]
 
     def add(self, measurement: Measurement) -> None:
         """Keep the results of a model for an exposure, if there are any."""

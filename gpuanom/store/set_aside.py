@@ -24,7 +24,7 @@ from gpuanom.naming import Relocation, path_text, relocated
 from gpuanom.records import Exposure, Failure
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE
 from gpuanom.store.exposure_rows import exposures_of
-from gpuanom.store.located import files_json, texts_of
+from gpuanom.store.file_places import files_json, texts_of
 from gpuanom.store.schema import has_table
 
 NAME_TABLES = ("named_by_file", "renamed")
@@ -147,7 +147,7 @@ def read_copies(db: sqlite3.Connection, located: Callable[[str], str], moves: Se
     ----------
     db : Connection
     located : callable
-        Tells where a file is now (`gpuanom.store.located.locator`).
+        Tells where a file is now (`gpuanom.store.file_places.locator`).
     moves : sequence of Relocation, optional
         What the user says of folders that were moved.
     """

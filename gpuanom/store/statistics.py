@@ -34,7 +34,7 @@ from gpuanom.records import (
     Singles,
     StatisticNames,
 )
-from gpuanom.store.schema import believed, has_table
+from gpuanom.store.schema import explaining_damage, has_table
 
 STATISTICS_TABLES = ("statistics", "beyond_patterns")
 """The tables that this file reads and writes."""
@@ -62,7 +62,7 @@ class KeptStatistics:
         self._has_table = has_table(db, "statistics")
         """Whether the table exists: an old store that is only read has none."""
 
-    def held(self, key: tuple[str, str] | None = None) -> dict[tuple[str, str], str]:
+    def names_by_exposure(self, key: tuple[str, str] | None = None) -> dict[tuple[str, str], str]:
         """Return `StatisticNames.text` of the statistics of each exposure that has any, by camera and id.
 
         Parameters
@@ -223,7 +223,7 @@ class KeptStatistics:
 
     def patterns(self, camera: str, exposure: str, names: StatisticNames) -> list[CcdPatterns]:
         """The maps and steps of the CCDs of an exposure; none of an exposure without statistics."""
-        with believed(self._path):
+        with explaining_damage(self._path):
             return self._read_patterns(camera, exposure, names)
 
     def _read_patterns(self, camera: str, exposure: str, names: StatisticNames) -> list[CcdPatterns]:

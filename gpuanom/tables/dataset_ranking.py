@@ -21,7 +21,7 @@ from gpuanom.scoring.judged.statistics_table import Measured
 from gpuanom.settings import Settings
 from gpuanom.side_by_side import steps_side_by_side
 from gpuanom.statistics.listed import NAMES
-from gpuanom.store.schema import believed
+from gpuanom.store.schema import explaining_damage
 from gpuanom.store.store import Store
 from gpuanom.tables import classified, verdicts
 from gpuanom.tables.as_table import plain_columns, printed_columns
@@ -88,7 +88,7 @@ class DatasetRanking:
             partial(self._scores, dataset, saved), partial(self._statistics, key), many=self.many
         )
         measured, null = None, None
-        with believed(store.path):
+        with explaining_damage(store.path):
             size = None if self.references is None else (0, 0) if saved is None else saved.size
             exposures, ccds = columns_of_dataset(
                 store, dataset, scores, statistics, settings.seed, size=size, many=self.many,

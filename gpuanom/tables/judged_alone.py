@@ -12,8 +12,8 @@ from gpuanom.scoring.histograms import ranking
 from gpuanom.scoring.judged.ccd_places import located
 from gpuanom.settings import Settings
 from gpuanom.statistics.listed import NAMES
-from gpuanom.store.part import part_of
-from gpuanom.store.schema import believed
+from gpuanom.store.few_exposures import few_exposures
+from gpuanom.store.schema import explaining_damage
 from gpuanom.store.store import Store
 from gpuanom.tables import verdicts
 from gpuanom.tables.as_table import printed_columns
@@ -61,7 +61,7 @@ def judged_alone(
     OutputError
         When the store does not hold all of the exposures, or is damaged.
     """
-    with part_of(store, keys) as part, believed(store.path):
+    with few_exposures(store, keys) as part, explaining_damage(store.path):
         dataset = part.dataset(known.camera, known.band, settings.bins)
         if len(dataset.exposures) != len(set(keys)):
             raise OutputError(f"{store.path}: does not hold all exposures that are to be judged")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpuanom.records import ExposureKey
-from gpuanom.store.schema import believed, has_table
+from gpuanom.store.schema import explaining_damage, has_table
 from gpuanom.store.store import Store
 
 _TABLES = ("exposures", "ccds", "ccd_columns", "statistics", "versions", "named_by_file")
 """What the row of an exposure is made from. The errors of an autoencoder are left out: a watch has no model."""
 
 
-def part_of(store: Store, keys: Sequence[ExposureKey]) -> Store:
+def few_exposures(store: Store, keys: Sequence[ExposureKey]) -> Store:
     """Copy the measurements of exposures; what the store holds of them and does not hold of others stays the same.
 
     Parameters
@@ -27,7 +27,7 @@ def part_of(store: Store, keys: Sequence[ExposureKey]) -> Store:
         In memory; the caller closes it.
     """
     part = Store(None, store.settings)
-    with believed(store.path), part._transaction() as db:
+    with explaining_damage(store.path), part._transaction() as db:
         rows = store._db.execute("SELECT * FROM settings").fetchall()
         db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", rows)
         for table in _TABLES:
