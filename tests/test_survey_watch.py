@@ -239,7 +239,7 @@ def test_nights_keep_no_null(tmp_path, monkeypatch, scored):
         store._db.execute("DROP TABLE nulls")
         build.build(store, QUICK, select("cpu"))
         assert store.null(*KEY) is None
-        store.settle([], [])
+        store.rearrange([], [])
         store.clear()
 
 
@@ -249,7 +249,7 @@ def test_nulls_go_when_the_exposures_behind_them_go(survey):
         store.clear()
         assert store.null(*KEY) is None
         store.keep_null(*KEY, *record)
-        store.settle([], [])
+        store.rearrange([], [])
         assert store.null(*KEY) is None
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gpuanom.autoencoder.checkpoint import Checkpoint
-from gpuanom.autoencoder.draw import MIN_STAMPS, Drawn, candidates, draw, read_stamps
+from gpuanom.autoencoder.drawn_stamps import MIN_STAMPS, Drawn, candidates, draw, read_stamps
 from gpuanom.autoencoder.epochs import BATCH, RATE
 from gpuanom.autoencoder.model import FORMAT, NORMALISATION, Model, stamp_settings
 from gpuanom.autoencoder.network import layers_of, reconstruct

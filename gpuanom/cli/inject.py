@@ -38,7 +38,7 @@ from gpuanom.simulate.conditions import Anomaly, CcdPlace
 from gpuanom.simulate.folder import INJECTED, TRUTH
 from gpuanom.simulate.injectors import INJECTORS, shows
 from gpuanom.simulate.night import CCD_GAP, Row, truth_table
-from gpuanom.simulate.placing import for_exposure, key, settle
+from gpuanom.simulate.placing import choose_ccds, for_exposure, key
 from gpuanom.simulate.syntax import parse
 
 EPILOG = """\b
@@ -146,7 +146,7 @@ def inject(
         for exposure in found.exposures:
             try:
                 places = _places(exposure, settings)
-                settled = settle(for_exposure(wanted, exposure.exposure, seed), list(places.values()))
+                settled = choose_ccds(for_exposure(wanted, exposure.exposure, seed), list(places.values()))
                 works.append(_Work(exposure, settled, places))
             except (InputError, SettingsError) as error:
                 failed += 1

@@ -12,7 +12,7 @@ from gpuanom.display import counted
 from gpuanom.errors import InputError, OutputError, printable
 from gpuanom.naming import absolute, is_within, path_text, resolved
 from gpuanom.nights.gathering import placements
-from gpuanom.nights.settling import few_lines
+from gpuanom.nights.same_exposures import few_lines
 from gpuanom.settings import Settings
 from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
 from gpuanom.store.store import NAME, Store
@@ -105,7 +105,7 @@ def forget_nights(
         left = taken_out(store, folder, wanted, camera, lines.append, "forgotten")
         placed, _ = placements(left.copies, settings)
         _say_changes(placed, "is", lines.append)
-        store.settle(placed, left.failed)
+        store.rearrange(placed, left.failed)
         result = tables.build(store, settings, backend, references)
         # Before the store changes for good, so that the same command can be repeated after an interrupt.
         writing.rewrite(result.plain, folder, names)

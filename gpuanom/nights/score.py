@@ -15,7 +15,7 @@ import numpy as np
 import gpuanom
 from gpuanom import arguments
 from gpuanom.backends.choice import device_name
-from gpuanom.cluster.where import TIMEOUT, Where, require_dask
+from gpuanom.cluster.choice import TIMEOUT, ClusterChoice, require_dask
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits import Discovery, discover
 from gpuanom.naming import exists, lines_on_idle
@@ -33,7 +33,7 @@ from gpuanom.store.store import NAME, Store
 from gpuanom.tables.left_out import left_out
 
 if TYPE_CHECKING:
-    from gpuanom.autoencoder.given import GivenModels
+    from gpuanom.autoencoder.given_models import GivenModels
     from gpuanom.tables.build import Tables
 
 
@@ -129,10 +129,10 @@ def score(
         raise SettingsError(f"existing is {arguments.shown(existing)} but must be one of resume, overwrite, fail")
     shard = arguments.share(shard)
     model_files = [] if model is None else arguments.nights("model", model)
-    where = _where(scheduler, workers, timeout, performance_report)
+    cluster = _cluster_choice(scheduler, workers, timeout, performance_report)
     moves = arguments.relocations("relocate", relocate)
-    if where:
-        require_dask(where)
+    if cluster:
+        require_dask(cluster)
     device = device_name(device)
     has_bar = arguments.switch("progress", progress)
     run = run_arguments(
@@ -140,11 +140,11 @@ def score(
         output,
         settings=settings,
         # The workers measure: the few numbers of the tables are no work for them.
-        device="cpu" if where else device,
+        device="cpu" if cluster else device,
         reference=reference,
         formats=formats,
         threads=threads,
-        say_device=events.device if not where else lambda _about: None,
+        say_device=events.device if not cluster else lambda _about: None,
     )
     models = _loaded(model_files)
     found = discover(run.paths, run.settings) if run.paths else Discovery((), (), ())
@@ -180,7 +180,7 @@ def score(
             events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
         todo = plan.to_measure(store, found, effective, events.say)
         events.plan(len(todo), len(found.exposures) - len(todo))
-        new = NewExposures(effective, run.backends, device, run.threads, where, models, events)
+        new = NewExposures(effective, run.backends, device, run.threads, cluster, models, events)
         named = {e.key for e in found.exposures} if run.paths else None
         unread = new.measure(store, todo, named)
         if named is not None:
@@ -196,14 +196,14 @@ def score(
     return _night(result, failures, written, len(unread), run.folder)
 
 
-def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> Where:
-    """Where the exposures are measured; the arguments are checked."""
+def _cluster_choice(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> ClusterChoice:
+    """The cluster on which the exposures are measured, if one is asked for; the arguments are checked."""
     if scheduler is not None and not isinstance(scheduler, str):
         scheduler = arguments.path("scheduler", scheduler)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
         raise SettingsError(f"timeout is {arguments.shown(timeout)} but must be a number of seconds above 0")
     report = None if performance_report is None else arguments.path("performance_report", performance_report)
-    return Where(scheduler, arguments.count("workers", workers), float(timeout), report)
+    return ClusterChoice(scheduler, arguments.count("workers", workers), float(timeout), report)
 
 
 def _night(
@@ -226,6 +226,6 @@ def _loaded(files: Sequence[Path]) -> GivenModels | None:
     """Read the models that are given; the part of gpuanom that needs PyTorch is imported only here."""
     if not files:
         return None
-    from gpuanom.autoencoder.given import read_models
+    from gpuanom.autoencoder.given_models import read_models
 
     return read_models(files)

@@ -11,7 +11,7 @@ from gpuanom.simulate.acting import inject
 from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.injectors import INJECTORS
 from gpuanom.simulate.night import simulate_night
-from gpuanom.simulate.placing import settle
+from gpuanom.simulate.placing import choose_ccds
 from gpuanom.simulate.syntax import SYNTAX, parse
 
 __all__ = [
@@ -20,8 +20,8 @@ __all__ = [
     "Anomaly",
     "CcdPlace",
     "Conditions",
+    "choose_ccds",
     "inject",
     "parse",
-    "settle",
     "simulate_night",
 ]

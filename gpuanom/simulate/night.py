@@ -24,7 +24,7 @@ from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.detector import SATURATION
 from gpuanom.simulate.folder import INSTRUMENT, REQUEST, TRUTH, Request, begin, claim
 from gpuanom.simulate.injectors import INJECTORS, complete, shows
-from gpuanom.simulate.placing import settle
+from gpuanom.simulate.placing import choose_ccds
 from gpuanom.simulate.plan import plan_night
 from gpuanom.simulate.sky import Drawn, draw, without_anomaly
 from gpuanom.simulate.stamps import galsim_module
@@ -171,7 +171,7 @@ def simulate_night(
     places = form.places()
     wanted = None if anomalies is None else _wanted(anomalies)
     planned = [
-        replace(conditions, anomaly=settle(conditions.anomaly, places))
+        replace(conditions, anomaly=choose_ccds(conditions.anomaly, places))
         for conditions in plan_night(exposures, bands, seed, wanted, night=night, first=(night - 1) * NUMBERS + 1)
     ]
     request: Request = {

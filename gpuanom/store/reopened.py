@@ -102,10 +102,10 @@ class ReopenedStore(Store):
         self._remembered.known = None
         super().clear()
 
-    def settle(self, placed: Sequence[Placed], failed: Sequence[FailedFile], others: Sequence[Store] = ()) -> None:
-        """Put all copies of exposures where they belong; see `Store.settle`."""
+    def rearrange(self, placed: Sequence[Placed], failed: Sequence[FailedFile], others: Sequence[Store] = ()) -> None:
+        """Put all copies of exposures where they belong; see `Store.rearrange`."""
         self._remembered.known = None
-        super().settle(placed, failed, others)
+        super().rearrange(placed, failed, others)
 
     def keep_places(self, exposures: Sequence[Exposure]) -> None:
         """Keep where the files of measured exposures are now."""

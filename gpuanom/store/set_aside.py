@@ -211,7 +211,7 @@ def write_failed(db: sqlite3.Connection, failed: Iterable[FailedFile]) -> None:
         db.execute("INSERT OR REPLACE INTO night_failures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def settle(db: sqlite3.Connection, placed: Sequence[Placed], located: Callable[[str], str]) -> None:
+def rearrange(db: sqlite3.Connection, placed: Sequence[Placed], located: Callable[[str], str]) -> None:
     """Put all copies where they belong, and drop the copies of this store that are not named.
 
     Copies of other stores are copied into this one. The caller holds the transaction.

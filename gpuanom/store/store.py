@@ -247,7 +247,7 @@ class Store(KeptNulls):
         with explaining_damage(self.path):
             return set_aside.read_failed(self._db, self._located, self._moves)
 
-    def settle(self, placed: Sequence[Placed], failed: Sequence[FailedFile], others: Sequence[Store] = ()) -> None:
+    def rearrange(self, placed: Sequence[Placed], failed: Sequence[FailedFile], others: Sequence[Store] = ()) -> None:
         """Put all copies of exposures where they belong, in one transaction; what is not named is forgotten.
 
         Parameters
@@ -277,7 +277,7 @@ class Store(KeptNulls):
             for other in others:
                 rows = other._db.execute("SELECT * FROM settings").fetchall()
                 db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", rows)
-            set_aside.settle(db, placed, self._located)
+            set_aside.rearrange(db, placed, self._located)
             forget_nulls(db)
             set_aside.write_failed(db, failed)
 

@@ -3,7 +3,7 @@
 The rules are those of one run over all files (`gpuanom.fits.exposures.grouping`), as far as the stores know what the
 headers say. The answer depends on the measurements, on the order of their nights, and, where versions and measurements
 are equally good, on which image files are still there. It does not depend on how a survey came to be: a survey that a
-night has left is settled as if that night had never been in it.
+night has left is as if that night had never been in it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_LINES = 3
 """So many lines of one kind are told; the others are counted."""
 
 
-def settled(
+def placed_copies(
     copies: Sequence[Copy], versions: str, version_of: Callable[[Exposure], tuple[Version, str]]
 ) -> tuple[list[Placed], list[str]]:
     """Say under which id each copy belongs, and whether it is ranked.

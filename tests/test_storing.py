@@ -13,7 +13,7 @@ from gpuanom.backends.cpu import CpuBackend
 from gpuanom.errors import OutputError
 from gpuanom.fits import discover
 from gpuanom.measuring.threads import Works
-from gpuanom.nights import keeping
+from gpuanom.nights import storing
 from gpuanom.nights.events import Events
 from gpuanom.records import Failure
 from gpuanom.store.store import Store
@@ -68,10 +68,10 @@ def run(path, found, *, error=None, every=1000.0, fast=True):
     """Fill a store, and return the exposures that were said to be done."""
     done = []
     with pytest.MonkeyPatch.context() as patch, Store(path, QUICK) as store:
-        patch.setattr(keeping, "EVERY", every)
+        patch.setattr(storing, "EVERY", every)
         events = Events(done=lambda exposure, *_: done.append(exposure.exposure))
         try:
-            keeping.fill(store, [], Given(found, error, fast), events)
+            storing.fill(store, [], Given(found, error, fast), events)
         finally:
             patch.undo()
     return done
@@ -129,9 +129,9 @@ def test_nothing_is_said_to_be_done_that_a_kill_would_lose(tmp_path, measured, m
     """A store that is locked for others is looked at by its own connection, outside of any transaction."""
     path, seen = tmp_path / "s.sqlite", []
     with Store(path, QUICK) as store:
-        monkeypatch.setattr(keeping, "EVERY", 1000.0)
+        monkeypatch.setattr(storing, "EVERY", 1000.0)
         events = Events(done=lambda *_: seen.append((store._db.in_transaction, store.n_exposures())))
-        keeping.fill(store, [], Given(measured), events)
+        storing.fill(store, [], Given(measured), events)
     assert seen == [(False, 1), *[(False, 5)] * 5]
 
 
@@ -186,14 +186,14 @@ def test_a_transaction_that_sqlite_gave_up(tmp_path, measured):
 def test_what_could_not_be_committed_is_not_said_to_be_done(measured, tmp_path, monkeypatch):
     """A disk that is full at the end of a transaction takes none of its exposures."""
     path, done = tmp_path / "measurements.sqlite", []
-    monkeypatch.setattr(keeping, "EVERY", 0.0)
+    monkeypatch.setattr(storing, "EVERY", 0.0)
     events = Events(done=lambda exposure, *_: done.append(exposure.exposure))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Store(path, QUICK) as store:
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, limits[1]))
         try:
             with pytest.raises(OutputError, match="disk"):
-                keeping.fill(store, [], Given(measured), events)
+                storing.fill(store, [], Given(measured), events)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert len(done) == kept(path)

@@ -11,8 +11,8 @@ import pytest
 
 from gpuanom.naming import Relocation, relocated
 from gpuanom.nights.forget import taken_out
-from gpuanom.nights.gathering import gather, resettle
-from gpuanom.nights.settling import settled
+from gpuanom.nights.gathering import gather, rearrange
+from gpuanom.nights.same_exposures import placed_copies
 from gpuanom.records import CcdMeasurement, Exposure, Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.store.recorded_settings import ScoringRecord
@@ -59,7 +59,7 @@ def copy(name, position, fingerprint, label="", *, date="", by_file=False):
 
 def placed(copies, versions="newest"):
     """The ids of copies by the positions of their nights; in brackets, if they are set aside."""
-    found, _ = settled(copies, versions, lambda e: (e.version, e.version_label))
+    found, _ = placed_copies(copies, versions, lambda e: (e.version, e.version_label))
     ranked = [p.exposure for p in found if p.ranked]
     assert len(set(ranked)) == len(ranked)
     return {p.copy.nights[0].position: p.exposure if p.ranked else f"({p.exposure})" for p in found}
@@ -147,6 +147,6 @@ def test_whatever_the_nights_hold_one_that_leaves_leaves_no_trace(tmp_path, seed
     forget_nights = [folders[i] for i in gone]
     with Store(survey, PLAIN) as store:
         left = taken_out(store, survey.parent, forget_nights, None, lambda _line: None, "forgotten")
-        resettle(store, left.copies, left.failed, (), PLAIN.replace(versions=versions), lambda _line: None)
+        rearrange(store, left.copies, left.failed, (), PLAIN.replace(versions=versions), lambda _line: None)
     rest = [folder for folder in folders if folder not in forget_nights]
     assert all_rows(survey) == all_rows(gathered("never", rest))

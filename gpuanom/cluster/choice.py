@@ -15,7 +15,7 @@ TIMEOUT = 600.0
 
 
 @dataclass(frozen=True)
-class Where:
+class ClusterChoice:
     """A cluster, as a user asks for it.
 
     Attributes
@@ -50,7 +50,7 @@ class Where:
         return self.scheduler is not None or self.workers is not None
 
 
-def require_dask(where: Where) -> None:
+def require_dask(choice: ClusterChoice) -> None:
     """Refuse a cluster, or a report, whose packages are missing.
 
     Raises
@@ -63,10 +63,10 @@ def require_dask(where: Where) -> None:
     install = installing.install("cluster")
     if importlib.util.find_spec("distributed") is None:
         raise ClusterError(f"a cluster needs Dask, which is not installed ({install})")
-    if where.report is not None and importlib.util.find_spec("bokeh") is None:
+    if choice.report is not None and importlib.util.find_spec("bokeh") is None:
         raise ClusterError(f"a performance report needs Bokeh, which is not installed ({install})")
-    if where.report is not None:
-        require_replaceable(where.report)
+    if choice.report is not None:
+        require_replaceable(choice.report)
 
 
 def local_devices(workers: int, device: str) -> str:
