@@ -161,10 +161,10 @@ def sources(
     ([(100, 80)], 0)
     """
     chosen, backend = arguments.settings(settings), select(device)
-    listed, told = SourceList(), arguments.text("exposure", exposure)
+    listed, exposure_id = SourceList(), arguments.text("exposure", exposure)
     record = as_ccd(ccd, arguments.text("name", name))
-    (measured,) = measure_ccds(told, [record], chosen, backend, use=listed)
-    return source_table.of_ccd(told, measured, listed, chosen)
+    (measured,) = measure_ccds(exposure_id, [record], chosen, backend, use=listed)
+    return source_table.of_ccd(exposure_id, measured, listed, chosen)
 
 
 def rank(

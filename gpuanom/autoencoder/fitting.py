@@ -214,10 +214,10 @@ def _examples(model: Model, stamps: Tensor, settings: Settings) -> tuple[FloatIm
     """Examples of validation stamps, evenly from the best reconstructed to the worst, and their reconstructions."""
     compared = stamps[:_COMPARED].double()
     with torch.inference_mode():
-        made, _ = reconstruct(layers_of(model.weights, model.stamp_size, compared.device), compared)
-        errors = torch.square(made - compared).mean(dim=1).cpu().numpy()
+        reconstructed, _ = reconstruct(layers_of(model.weights, model.stamp_size, compared.device), compared)
+        errors = torch.square(reconstructed - compared).mean(dim=1).cpu().numpy()
     order = np.argsort(errors, kind="stable")
     chosen = order[np.linspace(0, order.size - 1, min(N_EXAMPLES, order.size)).round().astype(np.int64)]
     shape = (-1, settings.stamp_size, settings.stamp_size)
-    before, after = (t.cpu().numpy()[chosen].astype(np.float32).reshape(shape) for t in (compared, made))
+    before, after = (t.cpu().numpy()[chosen].astype(np.float32).reshape(shape) for t in (compared, reconstructed))
     return before, after, errors[chosen].tolist()

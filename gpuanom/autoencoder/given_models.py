@@ -69,12 +69,12 @@ class GivenModels:
                 f" {', '.join(strange)}: compare the errors with care, or train a model on nights of that camera"
             )
 
-    def require_features(self, held: str) -> None:
+    def require_features(self, fingerprint: str) -> None:
         """Check that the night will hold the latent features that the classifier learnt from.
 
         Parameters
         ----------
-        held : str
+        fingerprint : str
             Fingerprint of the autoencoder whose results the night holds already; empty without any.
 
         Raises
@@ -84,7 +84,7 @@ class GivenModels:
         """
         if self.classifier is None:
             return
-        used = held if self.autoencoder is None else self.autoencoder.fingerprint
+        used = fingerprint if self.autoencoder is None else self.autoencoder.fingerprint
         if used == self.classifier.model:
             return
         other = "with another one" if used else "without an autoencoder"

@@ -58,6 +58,6 @@ def history(nights: tuple[Path, ...], output: Path | None, quiet: bool) -> int:
             )
     if not quiet:
         n = len(gathered["exposures"]["exposure"])
-        said = f"{counted(n, 'exposure')} of {counted(len(gathered['nights']), 'night')}"
-        click.echo(f"{output}: {said}, {file_size(output.stat().st_size)}")
+        content = f"{counted(n, 'exposure')} of {counted(len(gathered['nights']), 'night')}"
+        click.echo(f"{output}: {content}, {file_size(output.stat().st_size)}")
     return int(gathered["left_out"] > 0)

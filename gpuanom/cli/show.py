@@ -116,8 +116,8 @@ def _of_file(night: ScoredNight, rows: list[dict[str, Any]], given: str) -> list
     """The rows of the exposures that a file belongs to: the file of this path, or else any file of this name."""
     files = {id(row): {path_text(f) for f in _files(night, row)} for row in rows}
     paths = {path_text(absolute(given)), path_text(resolved(given))}
-    if there := [row for row in rows if files[id(row)] & paths]:
-        return there
+    if of_path := [row for row in rows if files[id(row)] & paths]:
+        return of_path
     return [row for row in rows if given in {Path(file).name for file in files[id(row)]}]
 
 
@@ -174,8 +174,8 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
     _print_numbers(night, row, console)
     if row.get("autoencoder_mse") is not None:
         numbers = {"mse": ".4g", "rank": "d", "deviation": ".1f"}
-        told = ((name, row[f"autoencoder_{name}"], spec) for name, spec in numbers.items())
-        text = ", ".join(f"{name} {format(value, spec)}" for name, value, spec in told if value is not None)
+        values_of_model = ((name, row[f"autoencoder_{name}"], spec) for name, spec in numbers.items())
+        text = ", ".join(f"{name} {format(value, spec)}" for name, value, spec in values_of_model if value is not None)
         console.print(Text(f"reconstruction of {row['n_stamps']} stamps: {text}"))
     for histogram in night.histograms(key_of(row)):
         console.print()
@@ -214,7 +214,7 @@ def _print_numbers(night: ScoredNight, row: dict[str, Any], console: Console) ->
     exposures, ccds = night.tables.plain
     alike = (exposures["camera"] == row["camera"]) & (exposures["band"] == row["band"])
     alike &= filled(exposures["n_ccd_used"]) > 0  # others have 0 sources, which nobody counted
-    this = exposures["exposure"] == row["exposure"]
+    is_exposure = exposures["exposure"] == row["exposure"]
     of_camera = ccds["camera"] == row["camera"]
     alike_ccds = of_camera & np.isin(ccds["exposure"], exposures["exposure"][alike])
     this_ccds = of_camera & (ccds["exposure"] == row["exposure"])
@@ -223,7 +223,7 @@ def _print_numbers(night: ScoredNight, row: dict[str, Any], console: Console) ->
     for name in ("", "here", "usual") if n > 1 else ("", "here"):
         grid.add_column(name, justify="right" if name else "left")
     for name, spec in NUMBERS.items():
-        table, here, others = (exposures, alike & this, alike) if name not in ("sky", "sigma") else (
+        table, here, others = (exposures, alike & is_exposure, alike) if name not in ("sky", "sigma") else (
             ccds, this_ccds, alike_ccds
         )  # fmt: skip
         if name == "ellipticity" and "e1" in table.colnames:
@@ -324,7 +324,7 @@ def _look(night: ScoredNight, key: ExposureKey, names: list[str]) -> tuple[list[
     stamps: list[tuple[float, Any]] = []
     whiskers: list[tuple[str, list[list[float]]]] = []
     missing: list[str] = []
-    where = places(key[0], names)
+    positions = places(key[0], names)
     exposure = night.found[key]
     threads = min(4, os.cpu_count() or 1)
     binning = binning_for(exposure, names, night.settings)
@@ -332,7 +332,7 @@ def _look(night: ScoredNight, key: ExposureKey, names: list[str]) -> tuple[list[
     for seen in look(exposure, night.settings, select("cpu"), binning=binning, stamps=n_stamps, threads=threads):
         if isinstance(seen, Look) and seen.image is not None:
             images.append((seen.name, seen.image))
-            upside_down = seen.name in where and where[seen.name].upside_down
+            upside_down = seen.name in positions and positions[seen.name].upside_down
             whiskers.append((seen.name, whisker_cells(seen, upside_down)))
             stamps += zip(seen.sources.stamp_snr.tolist(), seen.sources.stamps, strict=True)
         elif not isinstance(seen, Look):

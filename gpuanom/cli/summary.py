@@ -126,8 +126,8 @@ def _print_reasons(exposures: PlainTable, verdict: list[str], cause: list[str], 
         names = [name for name in dict.fromkeys(of_these) if name]
         shown = ", ".join(names[:DATASETS]) + (f" and {len(names) - DATASETS} more" if len(names) > DATASETS else "")
         of = f" of {shown}" if several and names else ""
-        said = reason.replace(_NEEDS, f" each{_NEEDS}") if len(names) > 1 else reason
-        console.print(Text(printable(f"{counted(len(of_these), 'exposure')}{of}: {said}")))
+        text = reason.replace(_NEEDS, f" each{_NEEDS}") if len(names) > 1 else reason
+        console.print(Text(printable(f"{counted(len(of_these), 'exposure')}{of}: {text}")))
     if any(_NEEDS in reason for reason in reasons):
         console.print(Text(MORE_EXPOSURES))
 

@@ -157,13 +157,13 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
 
     sample = classifier.sample(nights, select("cpu"))
     kept = [label for night in nights for label in labels.kept(night)]
-    said = [label for file in files for label in labels.read(file)] if files else kept
-    truth, strangers = classifier.grades(said, sample.keys)
+    given_labels = [label for file in files for label in labels.read(file)] if files else kept
+    truth, strangers = classifier.grades(given_labels, sample.keys)
     if strangers:
         screen.say(f"{len(strangers)} labels belong to no exposure of these nights")
-    if not said:
+    if not given_labels:
         raise GpuanomError("no labels (give --labels, or import them: gpuanom label)")
-    _tell_contradictions(classifier.matching(said, sample.keys)[0], screen)
+    _tell_contradictions(classifier.matching(given_labels, sample.keys)[0], screen)
     probability = validation.cross_validated(sample, truth, seed)
     fitted = classifier.fit(sample, truth)
     scores = {"classifier": probability, **sample.scores}
@@ -204,12 +204,12 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
     screen.say(f"written: {', '.join(str(path) for path in written)}")
 
 
-def _tell_contradictions(said: list[labels.Label], screen: Screen) -> None:
+def _tell_contradictions(given_labels: list[labels.Label], screen: Screen) -> None:
     """Tell where the analysts contradict each other, and what is trained with then."""
-    contradictions = labels.contradictions(said)
+    contradictions = labels.contradictions(given_labels)
     if not contradictions:
         return
-    n, agreed = len(contradictions), labels.consensus(said)
+    n, agreed = len(contradictions), labels.consensus(given_labels)
     screen.line(
         f"analysts contradict each other on {counted(n, 'label')}: the grade that more than half of"
         " them give, or exceed, is trained with (normal where two say prominent and normal)"

@@ -164,12 +164,12 @@ def taken_out(
             about, _ = _forget(replace(whole), folder, name, camera)
             say(printable(f"{about}: nothing more {verb}, after the names before"))
             continue
-        gone = before - {c.exposure.key for c in left.copies}
-        parts = [counted(len(gone), "exposure")]
+        forgotten = before - {c.exposure.key for c in left.copies}
+        parts = [counted(len(forgotten), "exposure")]
         if n_failed > len(left.failed):
             parts.append(counted(n_failed - len(left.failed), "failed file"))
         line = f"{about}: {' and '.join(parts)} {verb}"
-        if kept := len(touched - gone):
+        if kept := len(touched - forgotten):
             line += f"; {counted(kept, 'exposure')} {'stays' if kept == 1 else 'stay'}, which other nights hold too"
         say(printable(line))
     return left
@@ -208,24 +208,24 @@ def _holds_store(folder: Path) -> bool:
         return False
 
 
-def _forget_memberships(left: Left, gone: set[Membership]) -> set[tuple[str, str]]:
+def _forget_memberships(left: Left, forgotten: set[Membership]) -> set[tuple[str, str]]:
     """Forget what comes from nights and from no other night."""
-    touched = {c.exposure.key for c in left.copies if gone & set(c.nights)}
-    rest = [replace(c, nights=tuple(m for m in c.nights if m not in gone)) for c in left.copies]
+    touched = {c.exposure.key for c in left.copies if forgotten & set(c.nights)}
+    rest = [replace(c, nights=tuple(m for m in c.nights if m not in forgotten)) for c in left.copies]
     left.copies = [c for c in rest if c.nights]
-    left.failed = [f for f in left.failed if f.membership not in gone]
+    left.failed = [f for f in left.failed if f.membership not in forgotten]
     return touched
 
 
 def _forget_held(left: Left, night: Path) -> set[tuple[str, str]]:
     """Forget the exposures that another store holds, measured from the same files."""
     with Store(night / NAME, Settings(), read_only=True) as store:
-        held = {(c.exposure.camera, c.exposure.fingerprint, c.exposure.points_id) for c in store.copies()}
+        measured = {(c.exposure.camera, c.exposure.fingerprint, c.exposure.points_id) for c in store.copies()}
         failed = {f.failure.file for f in store.failed_files()}
 
     def is_held(copy: Copy) -> bool:
         e = copy.exposure
-        return (e.camera, e.fingerprint, e.points_id) in held
+        return (e.camera, e.fingerprint, e.points_id) in measured
 
     touched = {c.exposure.key for c in left.copies if is_held(c)}
     left.copies = [c for c in left.copies if not is_held(c)]
@@ -242,16 +242,16 @@ def _forget_files(left: Left, folder: Path, places: set[str], text: str) -> set[
     def lies_there(path: str) -> bool:
         return any(is_within(path, place) for place in places)
 
-    gone = {m for c in left.copies for m in c.nights if any(map(lies_there, m.night))}
-    gone |= {f.membership for f in left.failed if any(map(lies_there, f.membership.night))}
-    touched = _forget_memberships(left, gone) if gone else set()
+    forgotten = {m for c in left.copies for m in c.nights if any(map(lies_there, m.night))}
+    forgotten |= {f.membership for f in left.failed if any(map(lies_there, f.membership.night))}
+    touched = _forget_memberships(left, forgotten) if forgotten else set()
     of_files = {id(c) for c in left.copies if any(lies_there(str(f)) for f in c.exposure.files)}
     touched |= {c.exposure.key for c in left.copies if id(c) in of_files}
     left.copies = [c for c in left.copies if id(c) not in of_files]
     n_before = len(left.failed)
     escaped = {path_text(place) for place in places}
     left.failed = [f for f in left.failed if not any(is_within(f.failure.file, place) for place in escaped)]
-    if not touched and not gone and n_before == len(left.failed):
+    if not touched and not forgotten and n_before == len(left.failed):
         nights = sorted({m.night[0] for c in left.copies for m in c.nights if m.night})
         holds = f"it holds the nights {', '.join(nights[:3])}{' ...' if len(nights) > 3 else ''}" if nights else ""
         raise OutputError(

@@ -249,14 +249,14 @@ def _of(camera: str) -> str:
     return f" of {camera}" if camera else ""
 
 
-def few_lines(lines: Sequence[str], what: str) -> list[str]:
+def few_lines(lines: Sequence[str], noun: str) -> list[str]:
     """Return the first lines, and a line that counts the others.
 
     Parameters
     ----------
     lines : sequence of str
-    what : str
+    noun : str
         A noun in the plural for what the lines are about.
     """
     more = len(lines) - _MOST_LINES
-    return [*lines[:_MOST_LINES], *([f"and {more} more {what}, treated in the same way"] if more > 0 else [])]
+    return [*lines[:_MOST_LINES], *([f"and {more} more {noun}, treated in the same way"] if more > 0 else [])]

@@ -184,20 +184,20 @@ class Ranks:
     def _dataset(self, store: Store, key: DatasetKey) -> _Dataset:
         """A dataset as the store holds it; exposures that came after the null, and in an earlier watch, are waiting."""
         kept = read_null(store, *key, self._settings)
-        held = store.fingerprints(*key)
-        known = held if kept.members is None else kept.members
-        later = {name for name, print_ in held.items() if known.get(name) != print_}
+        fingerprints = store.fingerprints(*key)
+        known = fingerprints if kept.members is None else kept.members
+        later = {name for name, print_ in fingerprints.items() if known.get(name) != print_}
         members = kept.null.members if kept.null is not None else {}
-        since = {name for name in {**held, **members} if members.get(name) != held.get(name)}
-        return _Dataset(kept.null, kept.why, held, since, dict.fromkeys(sorted(later)))
+        since = {name for name in {**fingerprints, **members} if members.get(name) != fingerprints.get(name)}
+        return _Dataset(kept.null, kept.why, fingerprints, since, dict.fromkeys(sorted(later)))
 
     def _judge_dataset(self, store: Store, key: DatasetKey, dataset: _Dataset) -> None:
         """Judge the waiting exposures of a dataset, tell of the new ones, and give alerts."""
-        held = store.fingerprints(*key, list(dataset.waiting))
-        dataset.held |= held
-        names = list(held)
+        fingerprints = store.fingerprints(*key, list(dataset.waiting))
+        dataset.held |= fingerprints
+        names = list(fingerprints)
         members = dataset.null.members if dataset.null is not None else {}
-        dataset.since.update(name for name in names if members.get(name) != held[name])
+        dataset.since.update(name for name in names if members.get(name) != fingerprints[name])
         self._has_judged = True
         about: dict[str, Any] = {}
         if dataset.lack or dataset.null is None:
@@ -216,8 +216,8 @@ class Ranks:
         """Rank a dataset as a whole; return the rows of the given exposures, of a small dataset those of all."""
         is_large = len(dataset.held) >= stored_null.LEAST_EXPOSURES
         if is_large:
-            made = " ".join(key).strip()
-            self._events.say(f"{made}: the null is made anew from {len(dataset.held):,} exposures ({dataset.lack})")
+            name = " ".join(key).strip()
+            self._events.say(f"{name}: the null is made anew from {len(dataset.held):,} exposures ({dataset.lack})")
         result = tables.ranked_dataset(store, self._settings, self._ranking.backend, key, names)
         self._count_unmeasured(result.plain[1], names)
         rows = list(plain_rows(result.plain[0]))
@@ -252,11 +252,11 @@ class Ranks:
 
     def _notice(self, row: Row, n: int, about: Mapping[str, Any]) -> dict[str, Any]:
         """The notice of an exposure; one that was judged alone has its verdict already."""
-        made = notice(row, n, self._ranking.least)
+        of_exposure = notice(row, n, self._ranking.least)
         if not about:
-            return made
+            return of_exposure
         verdict = {name: row[name] for name in ("verdict", "cause", "evidence") if row.get("verdict")}
-        return {**made, **verdict, **about}
+        return {**of_exposure, **verdict, **about}
 
     def _count_unmeasured(self, ccds: Any, names: Sequence[str]) -> None:
         """Note the CCDs without a measurement among those of exposures of one camera."""

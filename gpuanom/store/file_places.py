@@ -35,8 +35,8 @@ def locator(db: sqlite3.Connection, moves: Sequence[Relocation] = ()) -> Callabl
 
     def located(file: str) -> str:
         file = as_named_here(file)
-        if (told := relocated(file, moves)) != file or not is_moved or exists(Path(file)):
-            return told
+        if (moved_by_user := relocated(file, moves)) != file or not is_moved or exists(Path(file)):
+            return moved_by_user
         moved = os.path.normpath(os.path.join(folder, os.path.relpath(file, recorded)))  # noqa: PTH118 (it may begin with ..)
         return moved if exists(Path(moved)) else file
 

@@ -189,8 +189,8 @@ def read_failed(
             of_nights.setdefault(row[0], []).append((_membership(position, night, moves), tuple(row)))
     found: list[tuple[Membership, tuple[str, ...]]] = []
     for row in db.execute("SELECT * FROM failures ORDER BY file").fetchall():
-        told = of_nights.get(row[0], [])
-        found += told if any(of_night == row for _, of_night in told) else [(MEASURED_HERE, row)]
+        of_file = of_nights.get(row[0], [])
+        found += of_file if any(of_night == row for _, of_night in of_file) else [(MEASURED_HERE, row)]
     return [FailedFile(of, Failure(path_text(located(row[0])), *row[1:])) for of, row in found]
 
 
@@ -293,9 +293,9 @@ class Forgetting:
                 db.execute(f"DELETE FROM {table} {_OF_EXPOSURE}", named)
 
     def _look(self) -> None:
-        here = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        existing = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         named = ("nights", "beyond_patterns", *EXPOSURE_TABLES, *(f"aside_{name}" for name in EXPOSURE_TABLES))
-        self._tables = [table for table in named if table in here]
+        self._tables = [table for table in named if table in existing]
         self._holds = "SELECT " + " OR ".join(f"EXISTS (SELECT 1 FROM {t} {_OF_EXPOSURE})" for t in self._tables)
 
 

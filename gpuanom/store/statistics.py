@@ -138,7 +138,7 @@ class KeptStatistics:
         # Exposures go to their places a few at a time: the statistics of a survey are too large to be held twice.
         first, blobs = 0, list[bytes]()
 
-        def put() -> None:
+        def put_in_place() -> None:
             place = slice(ends[first], ends[first + len(blobs)])
             of_ccds[:, place] = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, m).T
 
@@ -151,10 +151,10 @@ class KeptStatistics:
             if len(ccd_values) != 4 * counts[i] * m or len(ccd_ids[i]) != counts[i]:
                 raise ValueError("statistics of another number of CCDs than were measured")
             if i != first + len(blobs) or len(blobs) == _AT_ONCE:
-                put()
+                put_in_place()
                 first, blobs = i, []
             blobs.append(ccd_values)
-        put()
+        put_in_place()
         for i in np.flatnonzero(~measured).tolist():
             ccd_ids[i] = tuple(self._names(camera, found[i][0]))
             of_ccds[:, ends[i] : ends[i + 1]] = np.nan

@@ -127,8 +127,8 @@ class Store(KeptNulls):
             query = "SELECT DISTINCT settings FROM exposures"
             used = () if kept is not None else [row[0] for row in self._db.execute(query)]
         with explaining_damage(self.path):
-            held = set(used) if kept is None else {known.settings for known in kept.values()}
-            others = sorted(held - {current})
+            fingerprints = set(used) if kept is None else {known.settings for known in kept.values()}
+            others = sorted(fingerprints - {current})
             return "; ".join(difference(self.settings.measurement(), json.loads(found[other])) for other in others)
 
     def recorded_settings(self) -> tuple[Mapping[str, Any], str]:
@@ -309,14 +309,14 @@ class Store(KeptNulls):
         is_mended : callable
             Tells whether a folder, or a list of files, can be read.
         """
-        gone = {
+        dropped = {
             failure.file
             for failure in self.failures()
             if not exists(Path(as_named_here(failure.file))) or (not failure.camera and is_mended(failure.file))
         }
         with self._transaction() as db:
             tried = {absolute_text(file) for file in files}
-            db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(tried | gone)])
+            db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(tried | dropped)])
 
     def clear(self) -> None:
         """Forget everything."""

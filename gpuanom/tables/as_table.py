@@ -35,10 +35,10 @@ def as_table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -
     table = Table(masked=False)
     for column in columns:
         options = {"name": column.name, "unit": column.unit or None, "description": column.description}
-        made = TextColumn if column.kind == "text" else MaskedColumn
+        column_type = TextColumn if column.kind == "text" else MaskedColumn
         printed = printed_column(values[column.name], column.kind)
         data = printed.array() if isinstance(printed, CodedTexts) else printed
-        table.add_column(made(data, copy=False, **options), copy=False)
+        table.add_column(column_type(data, copy=False, **options), copy=False)
     table.meta = meta
     return table
 

@@ -60,10 +60,10 @@ def merge(parts: Iterable[tuple[str, References]], say: Callable[[str], None] = 
             left_out = tuple(a | b for a, b in zip(merged[key].left_out, d.left_out, strict=True))
             exposures = {**merged[key].exposures, **d.exposures}
             size = size if all(size) else d.size
-            mine, theirs = merged[key].statistics, d.statistics
-            statistics = None if mine is None or theirs is None else mine.joined(theirs)
-            if (mine is None) != (theirs is None):
-                lacking, other = ("an earlier input", origin) if mine is None else (origin, "an earlier input")
+            before, added = merged[key].statistics, d.statistics
+            statistics = None if before is None or added is None else before.joined(added)
+            if (before is None) != (added is None):
+                lacking, other = ("an earlier input", origin) if before is None else (origin, "an earlier input")
                 say(
                     f"{lacking} keeps no statistics of {' '.join(key).strip()}, so that those of {other} are dropped:"
                     " the merged reference gives no verdicts on this dataset"

@@ -108,12 +108,12 @@ def from_kept(
     tuple of 4 KindReference
         In the order of `KINDS`.
     """
-    held = np.array([behind.get(e) == hashes[e] for e in dataset.exposures], dtype=bool)
-    alone = len(behind) == 1 and bool(held.all())
+    unchanged = np.array([behind.get(e) == hashes[e] for e in dataset.exposures], dtype=bool)
+    alone = len(behind) == 1 and bool(unchanged.all())
     found = []
     for kind, reference in enumerate(references):
         out = np.array([e in left_out[kind] for e in dataset.exposures], dtype=bool)
-        contained = held & scored_exposures(dataset, kind) & ~out
+        contained = unchanged & scored_exposures(dataset, kind) & ~out
         found.append(KindReference(reference, contained, comparable=reference.n_histograms > 0 and not alone))
     return tuple(found)
 

@@ -89,9 +89,9 @@ def _null(
     return null
 
 
-def _draw(seed: int, what: str) -> np.random.RandomState:
+def _draw(seed: int, part: str) -> np.random.RandomState:
     """Random numbers for one part of the simulations. RandomState's streams are frozen by NumPy's promise."""
-    return np.random.RandomState(sampling.stream(seed, what, "", "simulation"))
+    return np.random.RandomState(sampling.stream(seed, part, "", "simulation"))
 
 
 def _simulated_parts(

@@ -56,7 +56,7 @@ def usual_ccds(measured: Measured) -> UsualCcds:
     )
     names = _most_frequent(every)
     # Where most exposures have CCDs that could not be measured, the measured ones may all be others.
-    return UsualCcds(names, _most_frequent([(n, some) for n, some in of_these if set(some) <= set(names)]))
+    return UsualCcds(names, _most_frequent([(n, ccds) for n, ccds in of_these if set(ccds) <= set(names)]))
 
 
 def _most_frequent(found: Sequence[tuple[int, tuple[str, ...]]]) -> tuple[str, ...]:
@@ -97,8 +97,8 @@ def with_comparable_gradients(
     for i, key in enumerate(zip(*_sets_of(measured), strict=True)):
         if key not in known:
             names, of_these = (_names(grid, text) for text in key)
-            here = _span(camera, names, of_these, size)
-            alike = min(here, span) >= LEAST_SPAN * max(here, span)
+            span_here = _span(camera, names, of_these, size)
+            alike = min(span_here, span) >= LEAST_SPAN * max(span_here, span)
             known[key] = alike and _at_usual_places(camera, names, usually)
         sound[i] = known[key]
     if sound.all():

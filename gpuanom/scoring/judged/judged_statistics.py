@@ -103,8 +103,8 @@ def _kl(kind: str, group: str, words: str) -> JudgedStatistic:
 
 def _stripes(band: int, of_ccds: bool = False) -> JudgedStatistic:
     name = f"stripe_power_{band}"
-    where = "[ on {ccd}]" if of_ccds else ""
-    words = f"stripes[ of {{stripe_period_{band}}} px][ along {{stripe_angle_{band}}} deg]{where}"
+    on_ccd = "[ on {ccd}]" if of_ccds else ""
+    words = f"stripes[ of {{stripe_period_{band}}} px][ along {{stripe_angle_{band}}} deg]{on_ccd}"
     return JudgedStatistic(name, (name,), "background", words, of_ccds=of_ccds)
 
 

@@ -138,8 +138,8 @@ def static_patterns(statistics: DatasetStatistics, sky: Doubles, chosen: list[in
         for j, pattern in enumerate(statistics.patterns(i), start=first):
             if pattern.map.size and np.isfinite(sky[j]):
                 found.setdefault(statistics.ccds[j], []).append((pattern, float(sky[j])))
-    made = {name: _static_pattern(several) for name, several in found.items()}
-    return {name: pattern for name, pattern in made.items() if pattern is not None}
+    patterns = {name: _static_pattern(several) for name, several in found.items()}
+    return {name: pattern for name, pattern in patterns.items() if pattern is not None}
 
 
 def _static_pattern(several: list[tuple[CcdPatterns, float]]) -> StaticPattern | None:
@@ -265,12 +265,12 @@ def with_static_patterns(
                 values[first:last] = of_exposure
             else:
                 new.append(i)
-        made: dict[str, Singles] = {}
+        new_values: dict[str, Singles] = {}
         static = (given or static_patterns(statistics, sky, chosen)) if new else {}
         for i, beyond in _beyond(statistics, static, sky, new, places):
-            values[places[i] : places[i + 1]] = made[statistics.exposures[i]] = beyond
+            values[places[i] : places[i + 1]] = new_values[statistics.exposures[i]] = beyond
         if chosen and new:
-            keep(fingerprint, made)
+            keep(fingerprint, new_values)
     return replace(
         statistics,
         ccd_names=(*statistics.ccd_names, *NAMES),
