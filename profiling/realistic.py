@@ -16,9 +16,9 @@ import numpy as np
 
 import gpuanom
 from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace, choose_ccds
-from gpuanom.simulate.acting import act_on_scene
 from gpuanom.simulate.conditions import Conditions
 from gpuanom.simulate.detector import SATURATION
+from gpuanom.simulate.injection import act_on_scene
 from gpuanom.simulate.plan import draw_conditions
 from gpuanom.simulate.sky import drawn_with, expose, scene, sky_noise
 from gpuanom.simulate.stamps import Library, draw_library
