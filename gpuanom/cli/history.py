@@ -21,8 +21,8 @@ Examples:
 The page shows, for each camera and band against time: the share of bad exposures and of those to check, and the medians
 of FWHM, ellipticity, sky and number of sources. Below are the record of each CCD (which are often bad, and since when)
 and the exposures that are not ok, each with its neighbours in time. Only stores are read, no images: each night
-is ranked again as it was scored last. A survey counts as one night: name its nights instead. A night that cannot be
-opened is named and left out (exit code 1).
+is ranked again as it was scored last. A survey counts as the nights that it holds. A night that cannot be opened is
+named and left out (exit code 1).
 """
 
 
