@@ -131,7 +131,7 @@ def _days(start: str) -> float | None:
 def _of_folder(night: ScoredNight) -> list[dict[str, Any]]:
     """What the history keeps of the nights that a scored folder holds: one, or those of a survey."""
     of_ccds = night.ccds()
-    exposures = []
+    exposures: list[dict[str, Any]] = []
     for row in night.exposures:
         skies = [ccd["sky"] for ccd in of_ccds.get(key_of(row), []) if ccd["sky"] is not None]
         exposures.append({

@@ -215,7 +215,8 @@ def second_ccds(null: Null, of_ccds: LargestOfCcds, prepared: Prepared) -> Doubl
 
 def _corrected_of_ccds(null: Null, of_ccds: LargestOfCcds) -> Doubles:
     """L of each CCD, corrected for the number of statistics, (n_ccd,)."""
-    return tails.evidence_of_largest(of_ccds.evidence[None], null.ccd_number)[0]
+    corrected: Doubles = tails.evidence_of_largest(of_ccds.evidence[None], null.ccd_number)[0]
+    return corrected
 
 
 def all_evidence(null: Null, prepared: Prepared, of_statistics: OfStatistics, of_ccds: LargestOfCcds) -> Evidence:
