@@ -261,7 +261,9 @@ def test_a_record_holds_all_of_a_null(survey):
     assert again[0] == record[0]
     assert null.patterns
     assert null_record.to_record(null_record.from_record(*again)) == again
-    assert null_record.from_record(*null_record.to_record(replace(null, untold=("7",)))).untold == ("7",)
+    assert null_record.from_record(*null_record.to_record(replace(null, alerts_pending=("7",)))).alerts_pending == (
+        "7",
+    )
 
 
 def test_a_store_that_is_opened_again_remembers_what_no_one_else_has_changed(survey, monkeypatch):

@@ -325,10 +325,10 @@ def read_stamps(
             key = exposure.key
             lost = [name for name in wanted[key] if (key, name) not in task.kept]
             if not isinstance(result, Failure) and lost:
-                told = {ccd.name: ccd.reason for ccd in result.ccds}
-                reasons = [task.changed.get((key, name)) or told.get(name) for name in lost]
-                # A file that cannot be read at all is told under its own name, not under that of a CCD.
-                reasons += told.values()
+                reason_of_ccd = {ccd.name: ccd.reason for ccd in result.ccds}
+                reasons = [task.changed.get((key, name)) or reason_of_ccd.get(name) for name in lost]
+                # The reason of a file that cannot be read at all stands under the name of the file, not of a CCD.
+                reasons += reason_of_ccd.values()
                 reason = next(filter(None, reasons), "CCDs that were measured are missing now")
                 result = Failure(path_text(exposure.files[0]), key[0], exposure.band, key[1], "changed", reason)
             if isinstance(result, Failure):

@@ -194,9 +194,12 @@ def _bad_ccds(night: ScoredNight, row: dict[str, Any]) -> list[str]:
     odd = [(ODD.index(str(ccd["verdict"])), -known, ccd) for known, ccd in every if str(ccd["verdict"]) in ODD]
     bad = [ccd for _, _, ccd in sorted(odd, key=itemgetter(0, 1))]
     # CCDs without a cause of their own have that of the exposure, which may name the worst CCD.
-    for told in ({_said(ccd) for ccd in bad}, {(str(ccd["verdict"]), str(ccd["cause"])) for ccd in bad}):
-        if len(rows) > 1 and len(bad) == len(rows) and len(told) == 1:
-            verdict, cause = told.pop()
+    for verdicts in (
+        {_verdict_without_name(ccd) for ccd in bad},
+        {(str(ccd["verdict"]), str(ccd["cause"])) for ccd in bad},
+    ):
+        if len(rows) > 1 and len(bad) == len(rows) and len(verdicts) == 1:
+            verdict, cause = verdicts.pop()
             is_told = cause in str(row.get("cause") or "")
             return [f"all {len(rows)} CCDs: {verdict}{'' if is_told else f', {cause}'}"]
     lines = [f"CCD {ccd['ccd']}: {ccd['verdict']}, {ccd['cause']}" for ccd in bad[:CCDS]]
@@ -204,7 +207,7 @@ def _bad_ccds(night: ScoredNight, row: dict[str, Any]) -> list[str]:
     return lines + ([f"and {counted(more, 'more CCD')} (gpuanom tables {night.folder} --table ccds)"] if more else [])
 
 
-def _said(ccd: Mapping[str, Any]) -> tuple[str, str]:
+def _verdict_without_name(ccd: Mapping[str, Any]) -> tuple[str, str]:
     """What is said of a CCD, without its name."""
     return str(ccd["verdict"]), str(ccd["cause"]).replace(f" on {ccd['ccd']}", "")
 

@@ -63,17 +63,17 @@ class _Dataset:
     null: StoredNull | None
     why: str
     """Why the null must be made."""
-    held: dict[str, str] = field(default_factory=dict)
-    """The exposures in the store, and a hash of the files of each."""
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """The hash of the files of each exposure in the store, by its id."""
     since: set[str] = field(default_factory=set)
     """Exposures that the store holds and the null lacks, or the other way round."""
     waiting: dict[str, None] = field(default_factory=dict)
     """Exposures that are to be judged."""
-    is_told: bool = False
+    is_null_announced: bool = False
     """Whether it was said by which null exposures are judged."""
 
     @property
-    def lack(self) -> str:
+    def why_remade(self) -> str:
         """Why the null must be made anew; empty where it can be used."""
         if self.null is None:
             return self.why
@@ -131,7 +131,7 @@ class Ranks:
                 self._judge(store)
         if not self.is_survey:
             rows = self._rank_all(opened)
-            self._tell(rows, Counter((row["camera"], row["band"]) for row in rows if row["n_ccd_used"]), {})
+            self._announce(rows, Counter((row["camera"], row["band"]) for row in rows if row["n_ccd_used"]), {})
             self.new.clear()
         self._ranking.page.changed()
 
@@ -194,13 +194,13 @@ class Ranks:
     def _judge_dataset(self, store: Store, key: DatasetKey, dataset: _Dataset) -> None:
         """Judge the waiting exposures of a dataset, tell of the new ones, and give alerts."""
         fingerprints = store.fingerprints(*key, list(dataset.waiting))
-        dataset.held |= fingerprints
+        dataset.fingerprints |= fingerprints
         names = list(fingerprints)
         members = dataset.null.members if dataset.null is not None else {}
         dataset.since.update(name for name in names if members.get(name) != fingerprints[name])
         self._has_judged = True
         about: dict[str, Any] = {}
-        if dataset.lack or dataset.null is None:
+        if dataset.why_remade or dataset.null is None:
             rows = self._ranked_anew(store, key, dataset, names)
             about = {"null": dataset.null.name} if dataset.null is not None else {}
         else:
@@ -209,33 +209,35 @@ class Ranks:
             rows, about = found.exposures, {"null": dataset.null.name}
             self._say_null(key, dataset)
             self._count_unmeasured(found.ccds, names)
-        self._tell(rows, {key: len(dataset.held)}, about)
+        self._announce(rows, {key: len(dataset.fingerprints)}, about)
         dataset.waiting.clear()
 
     def _ranked_anew(self, store: Store, key: DatasetKey, dataset: _Dataset, names: Sequence[str]) -> list[Row]:
         """Rank a dataset as a whole; return the rows of the given exposures, of a small dataset those of all."""
-        is_large = len(dataset.held) >= stored_null.LEAST_EXPOSURES
+        is_large = len(dataset.fingerprints) >= stored_null.LEAST_EXPOSURES
         if is_large:
             name = " ".join(key).strip()
-            self._events.say(f"{name}: the null is made anew from {len(dataset.held):,} exposures ({dataset.lack})")
+            self._events.say(
+                f"{name}: the null is made anew from {len(dataset.fingerprints):,} exposures ({dataset.why_remade})"
+            )
         result = tables.ranked_dataset(store, self._settings, self._ranking.backend, key, names)
         self._count_unmeasured(result.plain[1], names)
         rows = list(plain_rows(result.plain[0]))
         if not is_large:
             return rows  # as in a night: the first exposures are judged again as others come
         kept = read_null(store, *key, self._settings)
-        dataset.null, dataset.why, dataset.is_told = kept.null, kept.why, True
+        dataset.null, dataset.why, dataset.is_null_announced = kept.null, kept.why, True
         dataset.since.clear()
         wanted = set(names)
         return [row for row in rows if row["exposure"] in wanted]
 
     def _say_null(self, key: DatasetKey, dataset: _Dataset) -> None:
         """Say once by which null the exposures of a dataset are judged."""
-        if not dataset.is_told and dataset.null is not None:
-            dataset.is_told = True
+        if not dataset.is_null_announced and dataset.null is not None:
+            dataset.is_null_announced = True
             self._events.say(f"{' '.join(key).strip()}: judged by {dataset.null.name}")
 
-    def _tell(self, rows: Sequence[Row], sizes: Mapping[DatasetKey, int], about: Mapping[str, Any]) -> None:
+    def _announce(self, rows: Sequence[Row], sizes: Mapping[DatasetKey, int], about: Mapping[str, Any]) -> None:
         """Tell of the new ones among exposures, in the order in which they were measured, and give alerts."""
         ranking = self._ranking
         notices = {key_of(row): self._notice(row, sizes[row["camera"], row["band"]], about) for row in rows}

@@ -170,7 +170,7 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
 
 
 def ranked_dataset(
-    store: Store, settings: Settings, backend: Backend, key: DatasetKey, untold: Sequence[str] = ()
+    store: Store, settings: Settings, backend: Backend, key: DatasetKey, alerts_pending: Sequence[str] = ()
 ) -> Tables:
     """Score and rank one of the datasets in a store; its null is kept, where store and dataset are large enough.
 
@@ -180,7 +180,7 @@ def ranked_dataset(
         As for `build`.
     key : (str, str)
         Camera and band of the dataset.
-    untold : sequence of str, optional
+    alerts_pending : sequence of str, optional
         Ids of exposures whose alerts are still to be given (`gpuanom.scoring.evidence.stored_null.StoredNull`).
 
     Returns
@@ -188,7 +188,7 @@ def ranked_dataset(
     Tables
         Those of `build`, without the other datasets.
     """
-    return _ranked(store, settings, backend, None, keep=False, only=key, untold=untold).tables
+    return _ranked(store, settings, backend, None, keep=False, only=key, alerts_pending=alerts_pending).tables
 
 
 @without_garbage_collection()
@@ -200,7 +200,7 @@ def _ranked(
     *,
     keep: bool,
     only: DatasetKey | None = None,
-    untold: Sequence[str] = (),
+    alerts_pending: Sequence[str] = (),
 ) -> Ranked:
     """Score and rank everything in a store; what the tables were made from is kept only where it is asked for.
 
@@ -215,7 +215,17 @@ def _ranked(
     many = is_survey and not backend.takes_encoded and sqlite3.threadsafety == 3
     keeps_nulls = is_survey and not store.read_only and references is None
     how = DatasetRanking(
-        store, settings, backend, references, classifier, with_statistics, *columns, keeps_nulls, many, keep, untold
+        store,
+        settings,
+        backend,
+        references,
+        classifier,
+        with_statistics,
+        *columns,
+        keeps_nulls,
+        many,
+        keep,
+        alerts_pending,
     )
     sizes = store.dataset_sizes() if only is None else {only: 0}
     parts = _parts(how, sizes)

@@ -62,7 +62,7 @@ class DatasetRanking:
         Whether the steps of a dataset are worked on by several threads (`gpuanom.side_by_side`).
     keep : bool
         Whether a part keeps what it was made from.
-    untold : sequence of str
+    alerts_pending : sequence of str
         See `ranked_dataset`.
     """
 
@@ -77,7 +77,7 @@ class DatasetRanking:
     keeps_nulls: bool
     many: bool
     keep: bool
-    untold: Sequence[str]
+    alerts_pending: Sequence[str]
 
     def part(self, key: DatasetKey) -> DatasetPart:
         """Return the columns of one dataset, by its camera and band."""
@@ -101,7 +101,9 @@ class DatasetRanking:
                 judged, null = verdicts.judged(dataset, measured, settings, saved)
                 verdicts.add_columns(exposures, ccds, judged)
             if self.keeps_nulls and compared is not None and len(dataset.exposures) >= stored_null.LEAST_EXPOSURES:
-                keep_null(store, dataset, compared, scores, settings, measured, null, statistics, ccds, self.untold)
+                keep_null(
+                    store, dataset, compared, scores, settings, measured, null, statistics, ccds, self.alerts_pending
+                )
         n = len(dataset.exposures)
         return DatasetPart(
             printed_columns(exposures, self.exposure_columns, n),

@@ -79,7 +79,7 @@ def keep_null(
     null: Null | None,
     statistics: DatasetStatistics | None,
     ccds: Mapping[str, Any],
-    untold: Sequence[str] = (),
+    alerts_pending: Sequence[str] = (),
 ) -> None:
     """Keep what is normal for a dataset.
 
@@ -98,8 +98,8 @@ def keep_null(
         None without statistics.
     ccds : mapping
         The columns of the dataset's CCDs.
-    untold : sequence of str, optional
-        See `StoredNull.untold`.
+    alerts_pending : sequence of str, optional
+        See `StoredNull.alerts_pending`.
     """
     usual = compared.groups[0]
     members = (
@@ -122,7 +122,7 @@ def keep_null(
         pattern=pattern,
         patterns=patterns,
         null=null,
-        untold=tuple(untold),
+        alerts_pending=tuple(alerts_pending),
         **stored_null.usual_of(scores, usual.members),
     )
     store.keep_null(dataset.camera, dataset.band, *null_record.to_record(kept))

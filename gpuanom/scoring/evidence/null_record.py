@@ -55,7 +55,7 @@ def to_record(stored: StoredNull) -> tuple[str, bytes]:
         "positions": dict(stored.positions),
         "usual_ccds": list(stored.usual_ccds),
         "pattern": stored.pattern,
-        "untold": list(stored.untold),
+        "alerts_pending": list(stored.alerts_pending),
         "ccds": list(stored.patterns),
         "scales": [pattern.scales for pattern in stored.patterns.values()],
         "references": [[r.n_histograms, r.inverse_counts] for r in stored.references],
@@ -127,7 +127,7 @@ def basis_and_members(about: str) -> tuple[Mapping[str, Any], Mapping[str, str]]
     basis, members = values["basis"], values["members"]
     if not isinstance(basis, dict) or not isinstance(members, dict):
         raise TypeError("the basis and the members of a null are no mappings")
-    members = {name: print_ for name, print_ in members.items() if name not in values["untold"]}
+    members = {name: print_ for name, print_ in members.items() if name not in values["alerts_pending"]}
     return ({} if values["format"] != FORMAT else basis), members
 
 
@@ -174,7 +174,7 @@ def from_record(about: str, numbers: bytes) -> StoredNull:
         pattern=str(values["pattern"]),
         patterns=patterns,
         null=_null(values["null"], arrays) if "null" in values else None,
-        untold=tuple(map(str, values["untold"])),
+        alerts_pending=tuple(map(str, values["alerts_pending"])),
     )
 
 

@@ -73,7 +73,7 @@ class StoredNull:
         By name of the CCD.
     null : Null or None
         None where there are no verdicts.
-    untold : tuple of str
+    alerts_pending : tuple of str
         Members that were new when a watch made the null; if the watch was killed, their alerts were not given.
     """
 
@@ -93,7 +93,7 @@ class StoredNull:
     pattern: str
     patterns: Mapping[str, StaticPattern]
     null: Null | None
-    untold: tuple[str, ...] = ()
+    alerts_pending: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
