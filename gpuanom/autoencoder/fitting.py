@@ -145,8 +145,8 @@ def fit(
     drawn = draw(exposures, stamps, validation, seed)
     read, held_out, failed = _read(drawn, stamps, settings, backends, threads, callbacks)
     trained = train(
-        read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=n_threads, on_epoch=callbacks.epoch, say=callbacks.say,
-        checkpoint=begun,
+        read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=n_threads,
+        on_epoch=callbacks.epoch, say=callbacks.say, checkpoint=begun,
     )  # fmt: skip
     kept = [d for d in drawn if d.candidate.key not in failed]
     about = {
