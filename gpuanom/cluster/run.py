@@ -396,5 +396,5 @@ class Cluster:
         """Let the workers free what they hold for this run, without waiting for them."""
         for member in roster.usable():
             fire_and_forget(
-                roster.submit(Call(worker.ended, self._run), member, "gpuanom-goodbye", lambda _future: None)
+                roster.submit(Call(worker.end_run, self._run), member, "gpuanom-goodbye", lambda _future: None)
             )
