@@ -29,7 +29,7 @@ MODULES = (
     "backends.cpu.patterns", "backends.cpu.spectrum", "backends.cpu.shapes", "backends.cpu.repeats",
     "statistics.ordered", "statistics.pairwise", "statistics.radon", "statistics.highest", "statistics.jitter",
     "statistics.added_powers", "statistics.step_filter", "statistics.running_median", "statistics.patches",
-    "statistics.map_rms", "statistics.robust", "statistics.beyond_pattern", "rounded", "text_codes", "row_texts",
+    "statistics.map_rms", "statistics.robust", "statistics.beyond_pattern", "rounded", "text_codes", "tables.row_texts",
     "histogram_sums", "scoring.judged.exposure_loops",
 )  # fmt: skip
 """The modules with compiled loops, roughly in the order in which a run needs the loops."""

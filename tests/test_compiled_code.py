@@ -127,7 +127,7 @@ def test_numbas_switch_does_not_stop_the_loops(tmp_path):
 
 
 def test_a_line_is_shown_once_and_only_to_a_listener(monkeypatch):
-    monkeypatch.setattr(compiling, "_said", set())
+    monkeypatch.setattr(compiling, "_shown", set())
     heard = []
     before = compiling.listen(None)
     try:
@@ -141,7 +141,7 @@ def test_a_line_is_shown_once_and_only_to_a_listener(monkeypatch):
 
 
 def test_kernels_from_a_cache_are_not_said_to_be_compiled(monkeypatch):
-    monkeypatch.setattr(compiling, "_said", set())
+    monkeypatch.setattr(compiling, "_shown", set())
     monkeypatch.setattr(compiling, "PATIENCE", 0.05)
     heard = []
     before = compiling.listen(heard.append)
@@ -160,7 +160,7 @@ def test_kernels_from_a_cache_are_not_said_to_be_compiled(monkeypatch):
 
 @pytest.mark.parametrize("quiet", [False, True])
 def test_a_command_shows_the_line_unless_quiet(monkeypatch, capsys, quiet):
-    monkeypatch.setattr(compiling, "_said", set())
+    monkeypatch.setattr(compiling, "_shown", set())
     with Screen(quiet=quiet, verbose=False):
         compiling.begun(compiling.LOOPS)
     shown = capsys.readouterr()

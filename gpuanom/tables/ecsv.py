@@ -97,7 +97,7 @@ def _text(value: str) -> str:
 
 def _rows_natively(columns: list[Any]) -> memoryview:
     """The same by compiled loops, in a tenth of the time."""
-    from gpuanom.row_texts import join_rows
+    from gpuanom.tables.row_texts import join_rows
 
     n = columns[0].size
     letters: list[Letters] = []
@@ -115,7 +115,7 @@ def _rows_natively(columns: list[Any]) -> memoryview:
 
 def _letters(column: Any) -> tuple[Letters, Integers, Integers]:
     """The letters of a column's texts, where each text begins, and how many letters each has."""
-    from gpuanom.row_texts import WIDTH, write_floats, write_whole_numbers
+    from gpuanom.tables.row_texts import WIDTH, write_floats, write_whole_numbers
 
     if isinstance(column, CodedTexts) or column.dtype.kind == "U":
         found = column if isinstance(column, CodedTexts) else CodedTexts.of(np.ascontiguousarray(column))
