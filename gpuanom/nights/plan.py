@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -128,17 +128,9 @@ def to_measure(
     # Without inputs a survey is only ranked again: what tells of each exposure whether its files changed is not read.
     known = {} if is_empty else store.known()
     _forget_regrouped(store, found, known, say)
-    given = {e.key for e in found.exposures}
-    left = {key: value for key, value in known.items() if key not in given}
-    differs = store.other_settings(None if is_empty else left)
-    if differs:
-        n_left = store.n_exposures() if is_empty else len(left)
-        raise OutputError(
-            f"{store.path}: holds {n_left} exposures that are not among the inputs and were measured with other "
-            f"settings: {differs} (choose another --output, or --existing overwrite to drop them)"
-        )
+    _require_same_settings(store, found, None if is_empty else known)
     todo, elsewhere = [], []
-    again: dict[str, list[str]] = {}
+    ids_by_reason: dict[str, list[str]] = {}
     announced = set() if announced is None else announced
     ready = [e for e in found.exposures if e.key not in waiting]
     for exposure in ready:
@@ -146,7 +138,7 @@ def to_measure(
         kept = known.get(key)
         reason = "" if kept is None else _stale(kept, exposure, settings)
         if reason and key not in announced:
-            again.setdefault(reason, []).append(exposure.exposure)
+            ids_by_reason.setdefault(reason, []).append(exposure.exposure)
             announced.add(key)
         if kept is None or reason:
             todo.append(exposure)
@@ -159,7 +151,7 @@ def to_measure(
         )
         store.keep_places(elsewhere)
         moved()
-    for reason, names in again.items():
+    for reason, names in ids_by_reason.items():
         names_text = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"
         say(f"{names_text}: measured again, {reason}")
     store.retry({path_text(f) for e in ready for f in e.files} | {path_text(s.path) for s in found.skipped}, _is_mended)
@@ -167,6 +159,19 @@ def to_measure(
         name = printable(path_text(failure.path.name))
         store.add_failure(Failure(path_text(failure.path), "", "", name, failure.status, failure.reason))
     return todo
+
+
+def _require_same_settings(store: Store, found: Discovery, known: Mapping[ExposureKey, Known] | None) -> None:
+    """Refuse a store with exposures of other settings beside those that were found; all count where `known` is None."""
+    found_keys = {e.key for e in found.exposures}
+    others = None if known is None else {key: kept for key, kept in known.items() if key not in found_keys}
+    differs = store.other_settings(others)
+    if differs:
+        n_others = store.n_exposures() if others is None else len(others)
+        raise OutputError(
+            f"{store.path}: holds {n_others} exposures that are not among the inputs and were measured with other "
+            f"settings: {differs} (choose another --output, or --existing overwrite to drop them)"
+        )
 
 
 def _stale(kept: Known, exposure: Exposure, settings: Settings) -> str:

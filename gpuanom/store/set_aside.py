@@ -231,28 +231,28 @@ def rearrange(db: sqlite3.Connection, placed: Sequence[Placed], located: Callabl
             _drop(copy)
     numbers = iter(range(max((copy.number for copy in before), default=0) + 1, 2**62))
     # What changes its place is set aside first, so that two exposures can exchange their ids.
-    at: dict[int, int] = {}
+    new_numbers: dict[int, int] = {}
     for k, p in enumerate(placed):
         if p.copy.db is db:
             is_where_it_belongs = p.copy.number == 0 and p.ranked and p.exposure == p.copy.exposure.exposure
-            at[k] = p.copy.number
+            new_numbers[k] = p.copy.number
             if p.copy.number == 0 and not is_where_it_belongs:
-                at[k] = next(numbers)
-                _put_aside(p.copy, at[k])
+                new_numbers[k] = next(numbers)
+                _put_aside(p.copy, new_numbers[k])
     for k, p in enumerate(placed):
         if p.copy.db is not db:
-            at[k] = 0 if p.ranked else next(numbers)
-            _copy_rows(db, p, at[k])
-        elif at[k]:
-            _rename_aside(db, at[k], p)
+            new_numbers[k] = 0 if p.ranked else next(numbers)
+            _copy_rows(db, p, new_numbers[k])
+        elif new_numbers[k]:
+            _rename_aside(db, new_numbers[k], p)
             if p.ranked:
-                _bring_back(db, at[k])
-                at[k] = 0
+                _bring_back(db, new_numbers[k])
+                new_numbers[k] = 0
     db.execute("DELETE FROM nights")
     db.executemany(
         "INSERT INTO nights VALUES (?, ?, ?, ?, ?)",
         [
-            (at[k], p.copy.exposure.camera, p.exposure, position, json.dumps(night))
+            (new_numbers[k], p.copy.exposure.camera, p.exposure, position, json.dumps(night))
             for k, p in enumerate(placed)
             for position, night in p.copy.nights
         ],
