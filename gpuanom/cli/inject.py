@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -18,8 +19,16 @@ from gpuanom.nights.merge import make_references
 from gpuanom.records import Exposure
 from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
+from gpuanom.simulate.conditions import Anomaly
 from gpuanom.simulate.folder import TRUTH
-from gpuanom.simulate.injected_copies import described, known_before, make_new_folder, plan_copy, write_copy
+from gpuanom.simulate.injected_copies import (
+    PlannedCopy,
+    described,
+    known_before,
+    make_new_folder,
+    plan_copy,
+    write_copy,
+)
 from gpuanom.simulate.injectors import INJECTORS
 from gpuanom.simulate.night import Row, truth_table
 from gpuanom.simulate.syntax import parse
@@ -107,56 +116,89 @@ def inject(
     found = discover(images, settings)
     files = {path for exposure in found.exposures for path in exposure.files_and_masks}
     make_new_folder(sorted(files), output)
-    interrupted = False
     with Screen(quiet=False, verbose=False) as screen:
         for failure in found.failures:
             screen.line(f"failed {failure.path}: {failure.reason}")
         for skipped in found.skipped:
             screen.skip(skipped)
-        rows: list[Row] = []
-        copied: list[Exposure] = []
-        failed = len(found.failures)
-        planned = []
-        for exposure in found.exposures:
-            try:
-                planned.append(plan_copy(exposure, wanted, seed, settings))
-            except (InputError, SettingsError) as error:
-                failed += 1
-                screen.line(f"failed {error}")
-        bar, done, total = screen.count("injecting, CCDs"), 0, sum(len(copy.places) for copy in planned)
-        try:
-            for copy in planned:
-                exposure = copy.exposure
-                try:
-                    shown = write_copy(copy, output, settings, fwhm, seed)
-                except InputError as error:
-                    failed += 1
-                    screen.line(f"failed {error}")
-                else:
-                    rows += [*known_before(exposure), (exposure.exposure, exposure.band, copy.anomaly, shown)]
-                    copied.append(exposure)
-                    on = "" if len(shown) == len(copy.places) else f", on {len(shown)} of {len(copy.places)} CCDs"
-                    screen.say(f"exposure {exposure.exposure}: {described(copy.anomaly)}{on}")
-                done += len(copy.places)
-                bar(done, total)
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            if rows:
-                with whole_file(output / TRUTH) as partial:
-                    truth_table(rows).write(partial, format="ascii.ecsv", overwrite=True)
-    if interrupted:
-        n = len({name for name, _, _, _ in rows})
+        copies, n_unplanned = _planned(found.exposures, wanted, seed, settings, screen)
+        written = _write_copies(copies, output, settings, fwhm, seed, screen)
+    if written.is_interrupted:
+        n = len({name for name, _, _, _ in written.rows})
         click.echo(
-            f"gpuanom: interrupted; {n} of {len(planned)} exposures are in {output} (give a new folder)", err=True
+            f"gpuanom: interrupted; {n} of {len(copies)} exposures are in {output} (give a new folder)", err=True
         )
         return 130
-    if not rows:
+    if not written.rows:
         raise InputError("no image to put an anomaly into", remedy="name FITS images of the sky")
     if verdict:
-        copies = {f: output / f.name for e in copied for f in e.files_and_masks}
-        _judge(found.exposures, copies, settings, references)
-    return 1 if failed else 0
+        copy_of = {f: output / f.name for e in written.exposures for f in e.files_and_masks}
+        _judge(found.exposures, copy_of, settings, references)
+    return 1 if found.failures or n_unplanned or written.n_failed else 0
+
+
+def _planned(
+    exposures: Sequence[Exposure], wanted: Anomaly, seed: int, settings: Settings, screen: Screen
+) -> tuple[list[PlannedCopy], int]:
+    """The copies to write, and the number of exposures that cannot have the anomaly."""
+    planned = []
+    for exposure in exposures:
+        try:
+            planned.append(plan_copy(exposure, wanted, seed, settings))
+        except (InputError, SettingsError) as error:
+            screen.line(f"failed {error}")
+    return planned, len(exposures) - len(planned)
+
+
+@dataclass
+class _Written:
+    """The copies that were written.
+
+    Attributes
+    ----------
+    rows : list of Row
+        Of the table of what was put in.
+    exposures : list of Exposure
+        The exposures that were copied.
+    n_failed : int
+        The number of exposures that could not be.
+    is_interrupted : bool
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    exposures: list[Exposure] = field(default_factory=list)
+    n_failed: int = 0
+    is_interrupted: bool = False
+
+
+def _write_copies(
+    copies: Sequence[PlannedCopy], output: Path, settings: Settings, fwhm: float, seed: int, screen: Screen
+) -> _Written:
+    """Write copies until all are done or the user interrupts, and the table of what was put in."""
+    written = _Written()
+    bar, done, total = screen.count("injecting, CCDs"), 0, sum(len(copy.places) for copy in copies)
+    try:
+        for copy in copies:
+            exposure = copy.exposure
+            try:
+                shown = write_copy(copy, output, settings, fwhm, seed)
+            except InputError as error:
+                written.n_failed += 1
+                screen.line(f"failed {error}")
+            else:
+                written.rows += [*known_before(exposure), (exposure.exposure, exposure.band, copy.anomaly, shown)]
+                written.exposures.append(exposure)
+                on = "" if len(shown) == len(copy.places) else f", on {len(shown)} of {len(copy.places)} CCDs"
+                screen.say(f"exposure {exposure.exposure}: {described(copy.anomaly)}{on}")
+            done += len(copy.places)
+            bar(done, total)
+    except KeyboardInterrupt:
+        written.is_interrupted = True
+    finally:
+        if written.rows:
+            with whole_file(output / TRUTH) as partial:
+                truth_table(written.rows).write(partial, format="ascii.ecsv", overwrite=True)
+    return written
 
 
 def _references(path: Path, settings: Settings) -> References:
