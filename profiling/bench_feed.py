@@ -11,7 +11,7 @@ machine and one hour. Exits with 1 where a bar is missed. `--instructions` count
 an exposure in place of measuring times, on a night of small CCDs unless `--night` is given (`instructions.py`).
 
 The headers of the night (`--headers`, `night_headers.py`) differ from exposure to exposure, as those of real nights do.
-The figures of log.md that name no headers are of a night with the same headers in each exposure, without a WCS and
+The figures of the log that name no headers are of a night with the same headers in each exposure, without a WCS and
 without masks. `--headers same` makes that night, for comparisons with these figures.
 """
 
@@ -265,7 +265,7 @@ def main() -> int:
         default="wcs",
         help="what the CCDs' headers hold: a WCS, gain, saturation level and times that are others in each exposure"
         " (wcs); what the DECam Community Pipeline writes, with files of masks (decam); or the same in each exposure"
-        " (same), as in all earlier figures of log.md, which lack what real headers cost",
+        " (same), as in all earlier figures of the log, which lack what real headers cost",
     )
     parser.add_argument("--exposures", type=int, default=6)
     parser.add_argument("--ccds", type=int, default=61)
