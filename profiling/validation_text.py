@@ -306,8 +306,9 @@ the five come first by each score is in [profiling/results/validation-real.md](.
 def autoencoder():
     """The section of `validation_autoencoder.py`, when that script has been run."""
     marks = "<!-- validation_autoencoder.py -->", "<!-- end of validation_autoencoder.py -->"
-    text = bench.between(bench.RESULTS / "validation-autoencoder.md", marks)
-    return text.replace("](validation-autoencoder.md)", "](../profiling/results/validation-autoencoder.md)")
+    sections = bench.between(bench.RESULTS / "validation-autoencoder.md", marks)
+    link = "](validation-autoencoder.md)", "](../profiling/results/validation-autoencoder.md)"
+    return tuple(section.replace(*link) for section in sections)
 
 
 def survey():
