@@ -108,7 +108,13 @@ class ScoredNight:
         return [*shown.facts(*self.tables), *unmeasured]
 
     def unfinished(self) -> str:
-        """Return the line on a night whose run was ended early; empty where all exposures are measured."""
+        """Return the line on a night whose run was ended early.
+
+        Returns
+        -------
+        str
+            Empty where all exposures are measured.
+        """
         return unfinished_line(self.folder, self.n_unmeasured)
 
     @property

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gpuanom.errors import printable
-from gpuanom.naming import as_named_here, exists
+from gpuanom.naming import as_named_here, exists, path_text
 from gpuanom.records import Exposure
 from gpuanom.store.located import absolute_text
 from gpuanom.store.nulls import KeptNulls
@@ -60,7 +60,7 @@ class PlannedExposures(KeptNulls):
             files = db.execute("SELECT DISTINCT file FROM planned").fetchall()
             gone = [row for row in files if not exists(Path(as_named_here(row[0])))]
             db.executemany("DELETE FROM planned WHERE file = ?", gone)
-            rows = [(e.camera, e.exposure, absolute_text(e.files[0])) for e in exposures]
+            rows = [(e.camera, e.exposure, absolute_text(path_text(e.files[0]))) for e in exposures]
             db.executemany("INSERT OR REPLACE INTO planned VALUES (?, ?, ?)", rows)
             db.execute("DELETE FROM about WHERE name = 'share'")
             if share is not None:
