@@ -32,7 +32,7 @@ def test_the_host_spends_few_instructions_on_an_exposure_of_a_gpu(scripts, tmp_p
     bench_feed, instructions, _ = scripts
     nights = [tmp_path / str(n) for n in CCDS]
     for folder, n_ccds in zip(nights, CCDS, strict=True):
-        bench_feed.night(folder, 4, n_ccds, bench_feed.SMALL, headers)
+        bench_feed.night(folder, range(4), n_ccds, bench_feed.SMALL, headers)
     few, many = (instructions.of_package(found["instructions"]) for found in instructions.counted(nights))
     of_ccd = (many - few) / (CCDS[1] - CCDS[0])
     besides = few - CCDS[0] * of_ccd
