@@ -278,7 +278,7 @@ def profiles(e):
 - **Reference.** The table above speaks for rounds that leave out 35%.
 - **Bins.** 9 to 18 bins do equally well within chance; more bins gain next to nothing for the isophotal scores and lose recall for the background scores.
 
-`--profile robust` is {robust}; `paper` stays the default, since it computes what the paper describes. Means over the two middle strengths, with 2% of the dataset anomalous (recall at 1% and at 5% false alarms,
+`--profile robust` is {robust}; the default profile `standard` keeps the paper's settings of the scores, as `paper` does, since these compute what the paper describes. Means over the two middle strengths, with 2% of the dataset anomalous (recall at 1% and at 5% false alarms,
 ROC area):
 
 {bench.table(("score", "paper", "robust"), rows)}
