@@ -6,9 +6,10 @@ python profiling/bench_feed.py [--headers wcs|decam|same] [--night FOLDER] [--ex
 Wall clock, CPU time, time with the interpreter's lock held (by py-spy), and the number of launches, copies and
 allocations of an exposure. On a busy machine a thread that has the lock may wait for a core, which py-spy counts: there
 the CPU time outside of native loops and reads says more. Uploads are dropped once the bytes are in pinned memory, and
-kernels return at once. `--package` measures the gpuanom of another checkout, so that before and after are of one
-machine and one hour. Exits with 1 where a bar is missed. `--instructions` counts what Python's interpreter executes for
-an exposure in place of measuring times, on a night of small CCDs unless `--night` is given (`instructions.py`).
+kernels return at once; the results that come home are those of the CPU backend for one exposure (`null_answers.py`).
+`--package` measures the gpuanom of another checkout, so that before and after are of one machine and one hour. Exits
+with 1 where a bar is missed. `--instructions` counts what Python's interpreter executes for an exposure in place of
+measuring times, on a night of small CCDs unless `--night` is given (`instructions.py`).
 
 The headers of the night (`--headers`, `night_headers.py`) differ from exposure to exposure, as those of real nights do,
 and the exposures that the process measures first, before clocks run, are others than the measured ones: what follows
@@ -118,6 +119,7 @@ def child(folder: Path, first: Path, few: Path, readers: int, repeats: int, *, s
     While py-spy watches, native loops and reads are not timed: a clock that is asked twice in each of them would be
     counted as time with the lock held.
     """
+    import null_answers
     import null_device
 
     null_device.install()
@@ -149,6 +151,7 @@ def child(folder: Path, first: Path, few: Path, readers: int, repeats: int, *, s
     warm_up, everything = found_in(first), found_in(folder)
     run(warm_up[:1])
     counts = {"all": counted(warm_up[:1]), "few": counted(found_in(few))}
+    null_answers.answer(GpuBackend, null_answers.recorded(warm_up[0], settings))
     # As many exposures under way as in the measured night, so that pinned memory is there already.
     run(warm_up)
     unlocked = [] if spied else without_lock()
