@@ -17,7 +17,8 @@ from gpuanom.fits.exposures.grouping import Found, by_path, labels, told_apart
 from gpuanom.fits.exposures.identity import Description, describe
 from gpuanom.fits.exposures.inputs import NotFollowedError, expand
 from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
-from gpuanom.fits.headers.values import SUFFIXES, Cards, stem
+from gpuanom.fits.headers.values import Cards
+from gpuanom.fits.opening.file_names import SUFFIXES, stem
 from gpuanom.fits.opening.first_headers import OwnTableError, read_headers
 from gpuanom.fits.opening.packed import PackedError
 from gpuanom.naming import natural_key

@@ -23,10 +23,10 @@ from gpuanom.fits.ccds.images_together import RiceFile
 from gpuanom.fits.ccds.masks import Masks, MasksTogether
 from gpuanom.fits.ccds.names import Role, first_ccds, roles_in_file
 from gpuanom.fits.ccds.pixels import as_stored, pixels
+from gpuanom.fits.ccds.saturation import saturations
 from gpuanom.fits.ccds.section_choice import DataSections, data_sections, sections_and_shapes
 from gpuanom.fits.ccds.sections import Section, trim, trimmed_shape
 from gpuanom.fits.discover import labels_of, rule_of
-from gpuanom.fits.headers.values import saturations
 from gpuanom.fits.opening.file import File, Hdu
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
 from gpuanom.set_at_once import changed

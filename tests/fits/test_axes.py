@@ -9,9 +9,11 @@ from astropy.io import fits
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits import discover, open_ccds
 from gpuanom.fits.ccds.axes import Mosaic, axes_of_file
+from gpuanom.fits.ccds.saturation import saturation, saturations
+from gpuanom.fits.ccds.wcs import sky_axes
 from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.scanned import CompressedImage, Scanned
-from gpuanom.fits.headers.values import Cards, saturation, saturations, sky_axes
+from gpuanom.fits.headers.values import Cards
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdOnDisk, Turn
 

@@ -14,12 +14,14 @@ from gpuanom.fits.ccds.axes import Mosaic, axes_of_file
 from gpuanom.fits.ccds.mask_planes import are_named
 from gpuanom.fits.ccds.names import roles_of_images
 from gpuanom.fits.ccds.plane_kinds import plane_reason
+from gpuanom.fits.ccds.saturation import saturation, saturations
 from gpuanom.fits.ccds.section_choice import data_sections, sections_and_shapes
+from gpuanom.fits.ccds.wcs import sky_axes
 from gpuanom.fits.headers.card_places import layout_of
 from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.kept_answers import once_for_same_cards
 from gpuanom.fits.headers.scanned import CompressedImage, Scanned
-from gpuanom.fits.headers.values import Cards, card, saturation, saturations, sky_axes
+from gpuanom.fits.headers.values import Cards, card
 
 
 def header(*cards):

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from gpuanom.errors import InputError
 from gpuanom.fits import discover, read_ccds
-from gpuanom.fits.headers.values import SUFFIXES, stem
 from gpuanom.fits.opening import memory_map
 from gpuanom.fits.opening.complete import lacking
 from gpuanom.fits.opening.file import File
+from gpuanom.fits.opening.file_names import SUFFIXES, stem
 from gpuanom.fits.opening.first_headers import read_headers
 from gpuanom.fits.opening.packed import ARCHIVES
 from gpuanom.records import Ccd, CcdFailure

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.cameras.user_rules import own_keywords
 from gpuanom.fits.exposures.calibration_names import word_of_calibration
-from gpuanom.fits.headers.values import Cards, card_text, number, stem
+from gpuanom.fits.headers.values import Cards, card_text, number
+from gpuanom.fits.opening.file_names import stem
 
 _ZERO = re.compile(r"[+-]?0+(?:\.0*)?")
 

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 from gpuanom.fits.ccds.names import DETECTOR_CARDS, PLACES, is_generic
 from gpuanom.fits.exposures.identity import Description
-from gpuanom.fits.headers.values import clean, stem
+from gpuanom.fits.headers.values import clean
+from gpuanom.fits.opening.file_names import stem
 from gpuanom.naming import absolute, natural_key
 from gpuanom.records import Exposure, ExposureKey
 

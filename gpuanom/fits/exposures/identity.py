@@ -19,7 +19,8 @@ from gpuanom.fits.exposures.calibration_names import is_calibration, is_name_of_
 from gpuanom.fits.exposures.doubts import Doubt, missing_keywords, number_of_zero, perhaps_calibration, unread_times
 from gpuanom.fits.exposures.start_times import Start, exposure_time, start
 from gpuanom.fits.headers.binning import binning_label
-from gpuanom.fits.headers.values import Cards, card_text, clean, matches, plver, stem
+from gpuanom.fits.headers.values import Cards, card_text, clean, matches, plver
+from gpuanom.fits.opening.file_names import stem
 from gpuanom.records import Version
 
 if TYPE_CHECKING:
