@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from gpuanom.encoded import NO_BLANK, BytesOnDisk, GiveRoom, RawImage, RiceImage, Room
 from gpuanom.errors import InputError
-from gpuanom.fits.decoding.astropy_fallback import blanked, through_astropy
+from gpuanom.fits.decoding.by_astropy.fallback import blanked, through_astropy
 from gpuanom.fits.decoding.encoded_images import decode_raw, decode_rice
 from gpuanom.fits.decoding.tile_table import read_table
 from gpuanom.fits.decoding.tiles import RICE, AstropyOnlyError, Tiles
