@@ -171,7 +171,7 @@ def roles_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], head
         else:
             roles.append(Role(name))
             ccds.append((number, header, name))
-    names = _told_apart(ccds)
+    names = _distinct_names(ccds)
     for at, (number, cards) in enumerate(zip(numbers, headers.cards(), strict=True)):
         if number not in names:
             continue
@@ -205,7 +205,8 @@ def names_in_file(file: File, rule: CameraRule) -> Mapping[int, str]:
 def _names_of_images(rule: CameraRule, numbers: tuple[int, ...], headers: FileHeaders) -> dict[int, str]:
     """What `names_in_file` returns, by the numbers of the images' HDUs."""
     images = zip(numbers, headers.of_images, headers.cards(), strict=True)
-    return _told_apart([(number, header, named_ccd(rule, cards) or str(number)) for number, header, cards in images])
+    named = [(number, header, named_ccd(rule, cards) or str(number)) for number, header, cards in images]
+    return _distinct_names(named)
 
 
 @once_for_same_cards
@@ -214,7 +215,7 @@ def _name_and_reason(rule: CameraRule, header: Any, cards: Cards) -> tuple[str, 
     return named_ccd(rule, cards), plane_reason(rule, header)
 
 
-def _told_apart(named: Sequence[tuple[int, Any, str]]) -> dict[int, str]:
+def _distinct_names(named: Sequence[tuple[int, Any, str]]) -> dict[int, str]:
     """Names by number of the HDU, no two of which are equal, from numbers, headers and the names that these give."""
     alike: dict[str, list[Any]] = {}
     for _, header, name in named:
