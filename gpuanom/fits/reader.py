@@ -27,7 +27,8 @@ from gpuanom.fits.ccds.saturation import saturations
 from gpuanom.fits.ccds.section_choice import DataSections, data_sections, sections_and_shapes
 from gpuanom.fits.ccds.sections import Section, trim, trimmed_shape
 from gpuanom.fits.discover import labels_of, rule_of
-from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.headers.hdus import Hdu
+from gpuanom.fits.opening.file import File
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
 from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
@@ -264,7 +265,7 @@ def _said(file: File, rule: CameraRule, common: Mosaic | None, label: str) -> _S
         axes = axes_of_file(rule, tuple([None if role.no_ccd else role.name for role in roles]), headers)
     else:
         axes = [common.axes(role.name, item.cards) for role, item in zip(roles, images, strict=True)]
-    trimmed = sections_and_shapes(rule, tuple([item.claimed for item in images]), headers)
+    trimmed = sections_and_shapes(rule, tuple([item.claimed_shape for item in images]), headers)
     return _Said(roles, trimmed, axes, saturations(rule, headers))
 
 

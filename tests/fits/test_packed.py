@@ -181,7 +181,7 @@ def test_a_packed_file_that_was_let_go_is_unpacked_again(raw, kind, tmp_path, on
     path.write_bytes(PACKERS[kind](raw))
     items = []
     for item in read_ccds(one(path), settings):
-        memory_map.let_go()
+        memory_map.unmap_idle_files()
         items.append(item)
     assert not any(isinstance(item, CcdFailure) for item in items)
     np.testing.assert_array_equal(items[1].image, picture(1))

@@ -22,8 +22,9 @@ from gpuanom.fits.ccds.pixels import goes_direct, sums_on_device
 from gpuanom.fits.decoding.table_header import TableForm, have_same_table, table_form
 from gpuanom.fits.decoding.tile_table import dither_seeds, same_for_all
 from gpuanom.fits.decoding.tiles import AstropyOnlyError
-from gpuanom.fits.opening.checksum import added_up, same_sum
-from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.headers.hdus import Hdu
+from gpuanom.fits.opening.checksum import ones_complement_sum, same_sum
+from gpuanom.fits.opening.file import File
 from gpuanom.records import Doubles, Integers
 
 MOST_BYTES = 2**26
@@ -57,9 +58,9 @@ class RiceFile:
         self, file: File, items: Sequence[Hdu], shapes: Sequence[tuple[int, int]], *, on_host: bool = False
     ) -> None:
         self._file, self._items, self._on_host = file, items, on_host
-        self._opened = file.opened()
+        self._opened = file.open_again()
         begins, self._sizes, are_tables, self._headers = attributes(
-            items, "unit.data", "unit.size", "compressed", "unit.header"
+            items, "stored.data_start", "stored.data_size", "compressed", "stored.header"
         )
         first = np.array(begins, dtype=np.int64)
         self._places = np.column_stack([first, first + self._sizes])
@@ -91,7 +92,7 @@ class RiceFile:
                     seeds = dither_seeds(headers, form)
         if seeds:
             kind = _Kind(form, shape)
-            for i, seed, datasum in zip(images, seeds, self._file.wanted_sums(headers), strict=True):
+            for i, seed, datasum in zip(images, seeds, self._file.expected_datasums(headers), strict=True):
                 self._kinds[i], self._seeds[i], self._sums[i] = kind, seed, datasum
         elif len(images) > 1:
             for i in images:  # some of them may be as usual
@@ -177,7 +178,7 @@ class RiceFile:
         places = (self._places[first:last] - self._places[first, 0]).tolist()
         try:
             for item, (start, end), wanted in zip(self._items[first:last], places, self._sums[first:last], strict=True):
-                if wanted is not None and not same_sum(added_up(memory[start:end]), wanted):
+                if wanted is not None and not same_sum(ones_complement_sum(memory[start:end]), wanted):
                     self._file.compare_read(item, memory[start:end])  # the CHECKSUM may explain the difference
         except InputError:
             return False

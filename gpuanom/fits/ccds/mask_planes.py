@@ -13,10 +13,10 @@ from gpuanom.errors import InputError
 from gpuanom.fits.ccds.names import is_generic, named_ccd, names_in_file, roles_in_file
 from gpuanom.fits.ccds.plane_kinds import is_named, plane_reason
 from gpuanom.fits.ccds.sections import Section, trim
-from gpuanom.fits.headers.hdus import FileHeaders
+from gpuanom.fits.headers.hdus import FileHeaders, Hdu
 from gpuanom.fits.headers.kept_answers import once_for_same_cards
 from gpuanom.fits.headers.values import card
-from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.opening.file import File
 
 NO_MASK = "--no-mask scores it without"
 """Remedy for a mask that cannot be used."""

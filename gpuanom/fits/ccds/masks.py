@@ -22,8 +22,9 @@ from gpuanom.fits.ccds.mask_planes import NO_MASK, OwnPlanes, like_image, planes
 from gpuanom.fits.ccds.pixels import numbers
 from gpuanom.fits.ccds.sections import Section
 from gpuanom.fits.decoding.table_header import TableForm
+from gpuanom.fits.headers.hdus import Hdu
 from gpuanom.fits.headers.values import Cards
-from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.opening.file import File
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
@@ -246,7 +247,7 @@ _PLAIN_NUMBERS = {8: np.uint8, 16: np.int16, 32: np.int32}
 
 def _holds_plain_numbers(form: TableForm, plane: Hdu) -> bool:
     """Whether the numbers of a plane are those that are stored (`gpuanom.fits.ccds.pixels.numbers` has the others)."""
-    has_blank = not {"BLANK   ", "ZBLANK  "}.isdisjoint(plane.unit.header.layout.places)
+    has_blank = not {"BLANK   ", "ZBLANK  "}.isdisjoint(plane.stored.header.layout.places)
     return form.bitpix in _PLAIN_NUMBERS and (form.scale, form.zero) == (1.0, 0.0) and not has_blank
 
 

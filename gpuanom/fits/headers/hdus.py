@@ -1,7 +1,7 @@
 """An HDU of a file: its header, and where it lies; and the headers of all image HDUs of a file together.
 
-Nobody changes the records of HDUs. They are not frozen, since a frozen record takes two to three times as long to make,
-and an exposure has hundreds of them.
+The records of HDUs are not changed after they are made. They are not frozen, since a frozen record takes two to three
+times as long to make, and an exposure has hundreds of them.
 """
 
 from __future__ import annotations
@@ -25,36 +25,58 @@ _NUMBERS = re.compile(
 
 
 @dataclass(eq=False)
-class Unit:
-    """First bytes of an HDU and of its data, number of bytes of the data, and the header as it is stored."""
+class StoredHdu:
+    """Where an HDU lies in its file, and the header as the file holds it: of a compressed image that of the table.
+
+    Attributes
+    ----------
+    start, data_start : int
+        First byte of the HDU, and of the data.
+    data_size : int
+        Number of bytes of the data, without padding.
+    header : Scanned
+    """
 
     start: int
-    data: int
-    size: int
+    data_start: int
+    data_size: int
     header: Scanned
 
     @property
     def end(self) -> int:
         """The byte behind the data, without padding."""
-        return self.data + self.size
+        return self.data_start + self.data_size
 
 
 @dataclass(eq=False)
 class Hdu:
-    """An image HDU with pixels: number, header of the image, primary header, where the HDU lies, and its shape.
+    """An image HDU with pixels.
 
-    The shape is (..., ny, nx) as the header claims, which `gpuanom.fits.opening.file.File.image_shape` checks, as
-    it checks BITPIX of the image: NaN where that makes no sense.
+    Attributes
+    ----------
+    number : int
+        Number of the HDU in the file.
+    header : Scanned or CompressedImage
+        Header of the image.
+    primary : Scanned
+        Primary header of the file.
+    stored : StoredHdu
+        Where the HDU lies in the file.
+    claimed_shape : tuple of int
+        (..., ny, nx) as the header claims; `gpuanom.fits.opening.file.File.image_shape` checks the claim.
+    bitpix : float
+        BITPIX of the image, which is checked there, too; NaN where that makes no sense.
+    compressed : bool
+        Whether the image is tile-compressed, in a table.
     """
 
     number: int
     header: Scanned | CompressedImage
     primary: Scanned
-    unit: Unit
-    claimed: tuple[int, ...]
-    bits: float
+    stored: StoredHdu
+    claimed_shape: tuple[int, ...]
+    bitpix: float
     compressed: bool
-    """Whether the image is tile-compressed, in a table."""
 
     @cached_property
     def cards(self) -> Cards:

@@ -36,7 +36,7 @@ def wrong_ending(file: File, count: int, end: int | None) -> InputError | None:
     view = file.bytes
     for at in range(end, file.size, _CHUNK):
         try:
-            file.bring(at, at + _CHUNK)
+            file.prefault(at, at + _CHUNK)
         except InputError as error:
             return error
         rest = view[at : at + _CHUNK]
@@ -49,7 +49,7 @@ def wrong_ending(file: File, count: int, end: int | None) -> InputError | None:
     return None
 
 
-def too_few(file: File, count: int, primary: Scanned | None) -> InputError | None:
+def too_few_extensions(file: File, count: int, primary: Scanned | None) -> InputError | None:
     """Return an error where a file has fewer extensions than the primary header's NEXTEND says.
 
     A file with one extension is taken as complete: a CCD that was copied out of a file keeps its

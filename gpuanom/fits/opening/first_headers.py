@@ -176,7 +176,7 @@ def whole_card(header: Scanned, keyword: str, path: Path, number: int, default: 
     return value
 
 
-def axes(header: Scanned, path: Path, number: int, prefix: str = "") -> tuple[int, ...]:
+def axis_lengths(header: Scanned, path: Path, number: int, prefix: str = "") -> tuple[int, ...]:
     """Return NAXIS1, NAXIS2 ... of a header.
 
     Parameters
@@ -220,7 +220,7 @@ def data_bytes(header: Scanned, path: Path, number: int) -> int:
         Status ``corrupt``: a card is no whole number from 0.
     """
     pixels = 1
-    sizes = axes(header, path, number)
+    sizes = axis_lengths(header, path, number)
     for size in sizes:
         pixels *= size
     if not sizes:
@@ -236,5 +236,5 @@ def _is_image(header: Scanned, path: Path, number: int) -> bool:
     kind = card(header, "XTENSION") if number else "IMAGE"
     if not compressed and kind != "IMAGE":
         return False
-    sizes = axes(header, path, number, "Z" if compressed else "")
+    sizes = axis_lengths(header, path, number, "Z" if compressed else "")
     return bool(sizes) and all(sizes)

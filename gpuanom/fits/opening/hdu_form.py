@@ -12,7 +12,7 @@ from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.kept_answers import once_for_same_cards
 from gpuanom.fits.headers.scanned import CompressedImage, Scanned
 from gpuanom.fits.headers.values import card, number
-from gpuanom.fits.opening.first_headers import axes, whole_card
+from gpuanom.fits.opening.first_headers import axis_lengths, whole_card
 
 TABLES = ("BINTABLE", "A3DTABLE")
 """XTENSION of the tables that may hold a compressed image."""
@@ -32,7 +32,7 @@ class HduForm:
         Whether the HDU holds a tile-compressed image.
     shape : tuple of int
         (..., ny, nx) of the image; empty where the HDU has no image, or an image without pixels.
-    bits : float
+    bitpix : float
         BITPIX of the image; NaN where it makes no sense, or where the HDU has no image.
     """
 
@@ -40,7 +40,7 @@ class HduForm:
     group_bytes: int
     compressed: bool
     shape: tuple[int, ...]
-    bits: float = math.nan
+    bitpix: float = math.nan
 
 
 @once_for_same_cards
@@ -53,7 +53,7 @@ def form_of(header: Scanned) -> HduForm | None:
         Of an HDU that is not the first one of its file.
     """
     try:
-        sizes = axes(header, Path(), 0)
+        sizes = axis_lengths(header, Path(), 0)
         bits, groups = (abs(whole_card(header, key, Path(), 0, n)) for key, n in (("BITPIX", 8), ("GCOUNT", 1)))
     except InputError:
         return None

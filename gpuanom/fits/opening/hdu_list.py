@@ -13,10 +13,10 @@ import numpy as np
 from gpuanom.attributes import attributes
 from gpuanom.errors import InputError
 from gpuanom.fits.headers.card_places import Layout, as_text, layout_of
-from gpuanom.fits.headers.hdus import FileHeaders, Hdu, Unit
+from gpuanom.fits.headers.hdus import FileHeaders, Hdu, StoredHdu
 from gpuanom.fits.headers.scanned import CompressedImage, Scanned, find_end
 from gpuanom.fits.headers.values import card, number
-from gpuanom.fits.opening.file_ending import too_few, wrong_ending
+from gpuanom.fits.opening.file_ending import too_few_extensions, wrong_ending
 from gpuanom.fits.opening.first_headers import BLOCK, data_bytes, whole_card
 from gpuanom.fits.opening.hdu_form import TABLES, HduForm, claimed_shape, form_of, forms_of
 from gpuanom.fits.opening.memory_map import HeaderReader
@@ -36,7 +36,7 @@ _HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step
 def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
     """Yield the image HDUs of a file; see `gpuanom.fits.opening.file.File.hdus`."""
     primary: Scanned | None = None
-    last: Unit | None = None
+    last: StoredHdu | None = None
     index = start = 0
     while start < file.size and index < _MOST_HDUS:
         try:
@@ -56,7 +56,7 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
         try:
             form = form_of(header) if index else None
             size = data_size(file, header, index, form)
-            last = Unit(start, start + len(text) + -len(text) % BLOCK, size, header)
+            last = StoredHdu(start, start + len(text) + -len(text) % BLOCK, size, header)
             image = image_in(file, index, last, form, primary)
             if image is not None:
                 yield image
@@ -72,12 +72,12 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
                 index, last = index + len(ahead), ahead[-1][0]
             start = last.end + -last.end % BLOCK
     trouble = wrong_ending(file, index, None if last is None else last.end)
-    trouble = trouble or too_few(file, index, primary)
+    trouble = trouble or too_few_extensions(file, index, primary)
     if trouble:
         yield trouble
 
 
-def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[Unit, HduForm]]:
+def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[StoredHdu, HduForm]]:
     """Return the HDUs from `start` on, and their forms, as long as their headers are plainly those of the standard.
 
     They are read by one native call in a run on a GPU, which has what the call needs; otherwise none is read here.
@@ -100,17 +100,18 @@ def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[Un
     texts = map(as_text(whole).__getitem__, map(slice, firsts.tolist(), ends))
     headers = list(map(Scanned, texts, layouts))
     forms = forms_of(FileHeaders(*headers))
-    units = map(Unit, starts.tolist(), data.tolist(), sizes.tolist(), headers)
-    known = takewhile(itemgetter(1), zip(units, forms, strict=False))
-    return cast("list[tuple[Unit, HduForm]]", list(known))
+    stored = map(StoredHdu, starts.tolist(), data.tolist(), sizes.tolist(), headers)
+    known = takewhile(itemgetter(1), zip(stored, forms, strict=False))
+    return cast("list[tuple[StoredHdu, HduForm]]", list(known))
 
 
-def _images_of(ahead: list[tuple[Unit, HduForm]], first: int, primary: Scanned) -> Iterator[Hdu]:
+def _images_of(ahead: list[tuple[StoredHdu, HduForm]], first: int, primary: Scanned) -> Iterator[Hdu]:
     """Return the images in HDUs from `headers_ahead`, of which the first has that number."""
-    units, forms = zip(*ahead, strict=True)
-    shapes, bits, compressed = attributes(forms, "shape", "bits", "compressed")
-    headers = [CompressedImage(u.header) if table else u.header for u, table in zip(units, compressed, strict=True)]
-    hdus = map(Hdu, count(first), headers, repeat(primary), units, shapes, bits, compressed)
+    stored, forms = zip(*ahead, strict=True)
+    shapes, bitpix, compressed = attributes(forms, "shape", "bitpix", "compressed")
+    pairs = zip(stored, compressed, strict=True)
+    headers = [CompressedImage(hdu.header) if is_table else hdu.header for hdu, is_table in pairs]
+    hdus = map(Hdu, count(first), headers, repeat(primary), stored, shapes, bitpix, compressed)
     return compress(hdus, shapes)  # without those that have no pixels
 
 
@@ -142,14 +143,14 @@ def data_size(file: File, header: Scanned, index: int, form: HduForm | None) -> 
     return form.group_bytes * (whole_card(header, "PCOUNT", file.path, index, 0) + form.pixels)
 
 
-def image_in(file: File, index: int, unit: Unit, form: HduForm | None, primary: Scanned) -> Hdu | None:
+def image_in(file: File, index: int, stored: StoredHdu, form: HduForm | None, primary: Scanned) -> Hdu | None:
     """Return the image in an HDU; None where there is none, or none with pixels."""
-    header = unit.header
+    header = stored.header
     if form is not None:
         if not form.shape:
             return None
         image = CompressedImage(header) if form.compressed else header
-        return Hdu(index, image, primary, unit, form.shape, form.bits, form.compressed)
+        return Hdu(index, image, primary, stored, form.shape, form.bitpix, form.compressed)
     found = _image_header(file, header, index)
     if found is None:
         return None
@@ -157,7 +158,7 @@ def image_in(file: File, index: int, unit: Unit, form: HduForm | None, primary: 
     if shape is None:
         raise file.corrupt("its NAXIS cards make no sense", index)
     compressed = isinstance(found, CompressedImage)
-    return Hdu(index, found, primary, unit, shape, number(card(found, "BITPIX")), compressed) if shape else None
+    return Hdu(index, found, primary, stored, shape, number(card(found, "BITPIX")), compressed) if shape else None
 
 
 def _image_header(file: File, header: Scanned, index: int) -> Scanned | CompressedImage | None:
