@@ -54,7 +54,7 @@ def planes_by_name(file: File, image_file: File, rule: CameraRule) -> tuple[dict
     return found, troubles[-1] if troubles else None
 
 
-class OwnPlanes:
+class PlanesInImageFile:
     """The quality planes in the file of the image, and the CCD to which each belongs.
 
     Parameters
@@ -73,7 +73,7 @@ class OwnPlanes:
         self._planes = list(compress(file.images(), self._are_planes))
 
     @property
-    def none(self) -> bool:
+    def has_none(self) -> bool:
         """Whether the file has no planes, and the rule does not demand any."""
         return self._optional and not self._planes
 
@@ -83,7 +83,7 @@ class OwnPlanes:
         return [item for item in others if not plane_reason(self._rule, item.header)]
 
     @property
-    def _trouble(self) -> InputError | None:
+    def _error(self) -> InputError | None:
         """What could not be read of the file: the last trouble, if any."""
         return next((item for item in reversed(self._file.hdus()) if isinstance(item, InputError)), None)
 
@@ -108,7 +108,7 @@ class OwnPlanes:
             if self._optional:
                 return None
             # The HDU that cannot be read may be the plane.
-            raise self._trouble or InputError(f"its file has no {self._name} HDU")
+            raise self._error or InputError(f"its file has no {self._name} HDU")
         if len(self._ccds) == len(self._planes) == 1:
             return self._planes[0]
         found = self._by_version(ccd)
