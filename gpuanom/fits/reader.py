@@ -19,7 +19,7 @@ from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.ccds.axes import CcdAxes, Mosaic, axes_of_file
 from gpuanom.fits.ccds.copies import Copies
-from gpuanom.fits.ccds.images_together import RiceFile
+from gpuanom.fits.ccds.images_together import RiceImagesOfFile
 from gpuanom.fits.ccds.masks import Masks, MasksTogether
 from gpuanom.fits.ccds.names import Role, first_ccds, roles_in_file
 from gpuanom.fits.ccds.pixels import as_stored, pixels
@@ -157,13 +157,13 @@ class CcdsOnDisk:
     def __init__(self, items: Sequence[CcdOnDisk]) -> None:
         self._items = items
         self._loaders: Sequence[_Loader] = [item.load for item in items]  # type: ignore[misc]
-        self._images: RiceFile | None = None
+        self._images: RiceImagesOfFile | None = None
         if set(map(type, self._loaders)) == {_Loader}:
             file, masks = self._loaders[0].file, self._loaders[0].masks
             files, hdus, full, shapes, ccds, names = attributes(
                 self._loaders, "file", "item", "full", "shape", "without_pixels", "in_file"
             )
-            self._images = RiceFile(file, hdus, full)
+            self._images = RiceImagesOfFile(file, hdus, full)
             in_file = [of_ccd is file for of_ccd in files] if len(set(files)) > 1 else repeat(True)
             self._untrimmed = list(map(and_, in_file, map(eq, full, shapes)))
             self._ccds: list[Ccd] = list(ccds)

@@ -1,6 +1,6 @@
 """Rice-coded images that follow each other in a file, read by one read and checked by one call of a native loop.
 
-This is the way of an exposure to a GPU as long as nothing is unusual. Otherwise `RiceFile.read` returns None, and the
+This is the way of an exposure to a GPU as long as nothing is unusual. Otherwise `RiceImagesOfFile.read` returns None, and the
 images are read one by one, which says what is wrong with which. What the headers say is found out for all images at
 once, before the first is read: a thread that has copied megabytes has nothing of Python left in its processor's caches.
 """
@@ -40,7 +40,7 @@ class _Kind(NamedTuple):
     shape: tuple[int, int]
 
 
-class RiceFile:
+class RiceImagesOfFile:
     """Images of one file, and what their headers say of the tables that hold them.
 
     Parameters
@@ -74,14 +74,14 @@ class RiceFile:
             layouts = map(attrgetter("layout"), self._headers)
             alike = list(zip(are_tables, layouts, shapes, strict=True))
             kinds = set(alike)
-            for one in kinds:
-                compressed, _, shape = one
+            for kind in kinds:
+                compressed, _, shape = kind
                 if compressed:
                     every = range(len(alike))
-                    self._understand([i for i in every if alike[i] == one] if len(kinds) > 1 else every, shape)
+                    self._read_headers([i for i in every if alike[i] == kind] if len(kinds) > 1 else every, shape)
 
-    def _understand(self, images: Sequence[int], shape: tuple[int, int]) -> None:
-        """Find out what the headers of compressed images say, which are of one layout; nothing of an unusual image."""
+    def _read_headers(self, images: Sequence[int], shape: tuple[int, int]) -> None:
+        """Keep what the headers of compressed images say, which are of one layout; nothing of an unusual image."""
         headers = [self._headers[i] for i in images]
         smallest = min([self._sizes[i] for i in images])
         seeds: list[int] = []
@@ -96,7 +96,7 @@ class RiceFile:
                 self._kinds[i], self._seeds[i], self._sums[i] = kind, seed, datasum
         elif len(images) > 1:
             for i in images:  # some of them may be as usual
-                self._understand([i], shape)
+                self._read_headers([i], shape)
 
     def form(self, image: int) -> TableForm | None:
         """Return the form of an image's table; None where anything of the image is unusual."""
@@ -128,7 +128,7 @@ class RiceFile:
         form, on_device = kind.form, sums_on_device.wanted and not self._on_host
         if not self._on_host and goes_direct(self._file, self._items[first], on_device):
             return None
-        given, (wholes, reals) = room(n_bytes), self._tiles(form)
+        given, (wholes, reals) = room(n_bytes), self._tile_numbers(form)
         start, size, scale, zero = (*wholes[:, first:last], *reals[:, first:last])
         from gpuanom.fits.decoding.images_together_loop import read_sound_images
 
@@ -139,7 +139,7 @@ class RiceFile:
         if not self._file.is_same(self._opened):
             return None
         given.memory.flags.writeable = False
-        if not on_device and not self._agree(first, last, given.memory):
+        if not on_device and not self._sums_agree(first, last, given.memory):
             return None
         starts, sizes = places[:, 0] - begin, places[:, 1] - places[:, 0]
         sums = self._sums[first:last] if on_device else [None] * len(kinds)
@@ -161,7 +161,7 @@ class RiceFile:
             sums=list(zip(starts.tolist(), sizes.tolist(), sums, strict=True)),
         )
 
-    def _tiles(self, form: TableForm) -> tuple[Integers, Doubles]:
+    def _tile_numbers(self, form: TableForm) -> tuple[Integers, Doubles]:
         """Memory for the numbers of all images' tiles, (2, n, n_tiles) each: starts and sizes, scales and zeros."""
         found = self._numbers.get(id(form))
         if found is None:
@@ -173,7 +173,7 @@ class RiceFile:
             found = self._numbers.setdefault(id(form), found)
         return found
 
-    def _agree(self, first: int, last: int, memory: npt.NDArray[np.uint8]) -> bool:
+    def _sums_agree(self, first: int, last: int, memory: npt.NDArray[np.uint8]) -> bool:
         """Whether the data of images add up to their sums."""
         places = (self._places[first:last] - self._places[first, 0]).tolist()
         try:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import RiceImages, Room
 from gpuanom.errors import InputError
-from gpuanom.fits.ccds.images_together import RiceFile
+from gpuanom.fits.ccds.images_together import RiceImagesOfFile
 from gpuanom.fits.ccds.mask_bits import DECODINGS, NoMeaningError, decode
 from gpuanom.fits.ccds.mask_planes import NO_MASK, PlanesInImageFile, like_image, planes_by_name
 from gpuanom.fits.ccds.pixels import numbers
@@ -207,7 +207,7 @@ class MasksTogether:
     def __init__(self, masks: Masks, names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> None:
         self._masks, self._shapes = masks, shapes
         self._planes: list[Hdu] = []
-        self._images: RiceFile | None = None
+        self._images: RiceImagesOfFile | None = None
         self._cards: Cards | None = None
         if (found := masks.planes_of_file(names)) is None:
             return
@@ -215,7 +215,7 @@ class MasksTogether:
         with suppress(InputError):
             known = dict(zip(file.images(), file.image_shapes(), strict=True))
             if [known[plane] for plane in self._planes] == list(shapes):
-                self._images = RiceFile(file, self._planes, shapes, on_host=True)
+                self._images = RiceImagesOfFile(file, self._planes, shapes, on_host=True)
                 # PLVER is asked of each plane, and most files have it in the primary header.
                 self._cards = self._planes[0].cards if file.headers().are_same("PLVER") else None
 
