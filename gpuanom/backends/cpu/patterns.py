@@ -13,9 +13,8 @@ import numpy as np
 from numba import types
 
 from gpuanom.backends.cpu import polynomial, spectrum
-from gpuanom.backends.cpu.moments import NO_MASK, _doubles, _image
-from gpuanom.backends.cpu.moments import _mask as _flags
 from gpuanom.backends.cpu.pattern_rows import _add_map, _add_rows, _crosstalk, _in_fours, _is_last, _keep, _usable
+from gpuanom.backends.cpu.pixels import DOUBLES, IMAGE, MASK, NO_MASK
 from gpuanom.backends.cpu.residual import BAD, BOUNDS, MOST_COLUMNS, _hide, _mask, _seeds, _steps, rounded
 from gpuanom.backends.pattern_layout import (
     CELL,
@@ -90,9 +89,9 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
 
 @native(
     types.void(
-        _image, _flags, _doubles, _doubles, _doubles, _doubles, types.float64, types.float64, types.int64,
+        IMAGE, MASK, DOUBLES, DOUBLES, DOUBLES, DOUBLES, types.float64, types.float64, types.int64,
         types.Array(types.int32, 2, "C", readonly=True), _plane16, _plane16, _plane64, _plane64, _plane64, _row64,
-        _row64, _row64, _row64, _row64, types.int64, _plane64, types.int64, _plane64, _doubles,
+        _row64, _row64, _row64, _row64, types.int64, _plane64, types.int64, _plane64, DOUBLES,
     )
 )  # fmt: skip
 def add_up(

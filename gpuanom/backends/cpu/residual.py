@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.backends.cpu.moments import FINITE
+from gpuanom.backends.cpu.pixels import FINITE, UNFIT_BACKGROUND
 from gpuanom.backends.pattern_layout import CELL
 from gpuanom.native import helper, inlined
-from gpuanom.records import Doubles, Unfit
+from gpuanom.records import Doubles
 from gpuanom.records.patterns import STEP
-
-SPOILT = np.uint8(Unfit.BACKGROUND)
 
 # Residuals in steps of 2^-12 sigma, as 16-bit numbers.
 CLIP = np.int16(14336)
@@ -76,7 +74,7 @@ def _steps(pixels: Any, flags: Any, offset: Any, slope: Any, x_scaled: Any, bend
         out[x] = np.int16(whole[x]) if abs(pixels[x]) <= FINITE else BAD
     for x in range(len(flags)):
         spoilt = BAD_AND_HIGH if out[x] == HIGH else BAD
-        out[x] = out[x] if flags[x] & SPOILT == 0 else spoilt
+        out[x] = out[x] if flags[x] & UNFIT_BACKGROUND == 0 else spoilt
     for x in range(len(pixels), len(out)):
         out[x] = BAD
 

@@ -1,8 +1,9 @@
 """Rice-coded images that follow each other in a file, read by one read and checked by one call of a native loop.
 
-This is the way of an exposure to a GPU as long as nothing is unusual. Otherwise `RiceImagesOfFile.read` returns None, and the
-images are read one by one, which says what is wrong with which. What the headers say is found out for all images at
-once, before the first is read: a thread that has copied megabytes has nothing of Python left in its processor's caches.
+This is the way of an exposure to a GPU as long as nothing is unusual. Otherwise `RiceImagesOfFile.read` returns None,
+and the images are read one by one, so that the error names the image. What the headers say is found out for all images
+at once, before the first is read: a thread that has copied megabytes has nothing of Python left in its processor's
+caches.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def as_stored(file: File, item: Hdu, room: GiveRoom | None = None) -> RawImage |
         if on_device:
             file.check(item)  # data that do not add up to their sum are reported as such, as on the host
         raise _located(file, error, item) from None
-    return _placed(file, image) if direct else image
+    return _with_place_on_disk(file, image) if direct else image
 
 
 class _SumsOnDevice:
@@ -191,10 +191,10 @@ def goes_direct(file: File, item: Hdu, on_device: bool) -> bool:
     return _reads_direct() and file.plain and (on_device or card(item.stored.header, "DATASUM") is None)
 
 
-def _placed(file: File, image: RawImage | RiceImage) -> RawImage | RiceImage:
+def _with_place_on_disk(file: File, image: RawImage | RiceImage) -> RawImage | RiceImage:
     """Add the place in the file to an image."""
     offset = _address(image.data) - _address(np.frombuffer(file.bytes, np.uint8))
-    return replace(image, place=BytesOnDisk(path_text(file.path), offset, file.is_unchanged))
+    return replace(image, on_disk=BytesOnDisk(path_text(file.path), offset, file.is_unchanged))
 
 
 def numbers(file: File, item: Hdu) -> npt.NDArray[Any]:
