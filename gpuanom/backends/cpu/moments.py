@@ -48,7 +48,7 @@ def join(parts: list[Checked]) -> Checked:
     return Checked(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Checked)))
 
 
-def check(
+def check_candidates(
     image: FloatImage,
     bad: npt.NDArray[np.uint8] | None,
     terms: Terms,
@@ -136,7 +136,7 @@ def check_stamps(
     whole: Any,
     real: Any,
 ) -> Any:
-    """See `check`; the sources' (y, x, n_above, n_isophote) and (value, moments, isophote moments) go to whole, real.
+    """See `check_candidates`. The loop fills `whole` with y, x, n_above, n_isophote, and `real` with value and moments.
 
     Returns
     -------

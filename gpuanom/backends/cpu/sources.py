@@ -46,7 +46,7 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
         least = min(settings.threshold, MAXIMUM_THRESHOLD) * sigma
         limits = (settings.threshold * sigma, least)
         candidates = _candidates(image, bad, maxima, c, terms, limits, tile, brightest[i])
-        found.append(moments.check(image, bad, terms, sigma, candidates, settings))
+        found.append(moments.check_candidates(image, bad, terms, sigma, candidates, settings))
     ccd = np.repeat(np.arange(n_ccd), [f.y.size for f in found])
     merged = moments.join(found)
     return Sources(
