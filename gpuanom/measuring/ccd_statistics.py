@@ -254,11 +254,11 @@ def _made(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, int]) ->
     # Nothing is copied where all CCDs of the stack were measured.
     rows_chosen = slice(None) if chosen == list(range(len(patterns.n_fine))) else chosen
     maps = background_map.maps(patterns)
-    of_stack = spectrum.spectra_of_stack(patterns, maps, rows_chosen)
+    of_stack = spectrum.spectra(patterns, maps, rows_chosen)
     stars = shapes.stars_of_ccds(arrays.shapes, chosen, turns, shape)
     values = np.concatenate(
         [
-            spectrum.stack_statistics(of_stack, turns),
+            spectrum.ccd_statistics(of_stack, turns),
             profiles.ccd_statistics(patterns)[rows_chosen],
             background_map.ccd_statistics(patterns, maps)[rows_chosen],
             crosstalk.ccd_statistics(patterns)[rows_chosen],

@@ -115,7 +115,7 @@ def _values(
     free = _free_of_streaks(runs, judged)
     values = np.concatenate(
         [
-            spectrum.statistics_of_runs(
+            spectrum.exposure_statistics(
                 [(stack.spectra, rows) for stack, rows in free], _rows(free, "turns", (0,)).tolist()
             ),
             crosstalk.exposure_statistics(_rows(runs, "crosstalk", (0, 5))),
