@@ -177,8 +177,8 @@ def roles_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], head
             continue
         in_file = name = names[number]
         if label:
-            alone = len(ccds) == 1 and is_generic(named_ccd(rule, cards))
-            name = label if alone or label == name else clean(f"{label}-{name}")
+            is_unnamed = len(ccds) == 1 and is_generic(named_ccd(rule, cards))
+            name = label if is_unnamed or label == name else clean(f"{label}-{name}")
         roles[at] = Role(name, in_file=in_file)
     return roles
 

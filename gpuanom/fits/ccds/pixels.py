@@ -264,7 +264,7 @@ def _tiles(file: File, item: Hdu, shape: tuple[int, int]) -> Tiles:
     return read_table(item.stored.header, shape, _mapped(file, item))
 
 
-def _by_astropy(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:
+def _by_astropy(file: File, item: Hdu, shape: tuple[int, int], reason: str) -> npt.NDArray[Any]:
     """Return the pixels of an HDU as astropy decodes them."""
     raw = file.bytes[item.stored.start : item.stored.end]
     n_pixels = math.prod(shape) if item.compressed else 0
@@ -273,7 +273,7 @@ def _by_astropy(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt
     if item.compressed and not (type(columns) is int and 0 < columns <= MOST_COLUMNS):
         raise file.corrupt("its TFIELDS card makes no sense", item.number)
     try:
-        data = through_astropy(raw, item.number == 0, n_pixels, what, f"{file.path}[{item.number}]")
+        data = through_astropy(raw, item.number == 0, n_pixels, reason, f"{file.path}[{item.number}]")
     except MemoryError:
         raise
     except Exception as error:  # decoders may raise anything: zlib.error, ValueError, struct.error, TypeError ...

@@ -151,12 +151,12 @@ def _why_another(description: Description, keyword: str, starts: bool) -> str:
     return f"{description.id_cards[keyword]}; {first} is shared by {others}"
 
 
-def by_start(begun: Sequence[tuple[str, float]]) -> list[list[int]]:
+def by_start(times: Sequence[tuple[str, float]]) -> list[list[int]]:
     """Return which of several files or exposures of one id began at the same time.
 
     Parameters
     ----------
-    begun : sequence of (str, float)
+    times : sequence of (str, float)
         The start (ISO 8601) and the exposure time in seconds of each file; empty and NaN where they are unknown.
 
     Returns
@@ -164,13 +164,13 @@ def by_start(begun: Sequence[tuple[str, float]]) -> list[list[int]]:
     list of list of int
         The indices of the files that began together, in order of the starts; files without a start are left out.
     """
-    starts = [seconds(date) if "T" in date else None for date, _ in begun]
+    starts = [seconds(date) if "T" in date else None for date, _ in times]
     if all(start is None for start in starts):  # dates without a time at least distinguish nights
-        starts = [seconds(date) for date, _ in begun]
+        starts = [seconds(date) for date, _ in times]
     parts: list[list[int]] = []
     last = None
     for start, i in sorted((start, i) for i, start in enumerate(starts) if start is not None):
-        exptime = begun[i][1]
+        exptime = times[i][1]
         gap = max(_AT_ONCE, 0.5 * exptime) if math.isfinite(exptime) else _UNKNOWN_EXPTIME
         if last is None or start - last > gap:
             parts.append([])
