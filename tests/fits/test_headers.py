@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.ccds.axes import turn_by_rule
-from gpuanom.fits.ccds.names import measured_ccd, named_ccd
+from gpuanom.fits.ccds.names import ccd_name_in_header, measured_ccd_name
 from gpuanom.fits.ccds.plane_kinds import side_file
 from gpuanom.fits.ccds.saturation import saturation
 from gpuanom.fits.ccds.wcs import sky_axes
@@ -52,7 +52,7 @@ def test_real_headers(real_header, name, rule, camera, exposure, band, date, ccd
     if date:
         assert got.date_obs == date
     if ccd:
-        assert named_ccd(got.rule, Cards(header)) == ccd
+        assert ccd_name_in_header(got.rule, Cards(header)) == ccd
     np.testing.assert_equal(saturation(got.rule, Cards(header)), level)
 
 
@@ -152,7 +152,7 @@ def test_stem(name, wanted):
 
 def is_skipped(rule, name):
     header = fits.Header({rule.ccd[0]: name})
-    return not measured_ccd(rule, header, Cards(header), 1)
+    return not measured_ccd_name(rule, header, Cards(header), 1)
 
 
 @pytest.mark.parametrize("name", ["FS1", "FN4", "fs2"])
@@ -249,5 +249,5 @@ def test_hsc_turns_four_ccds_whatever_the_rotator():
 @pytest.mark.parametrize("name", ["fitsheader-hsc", "fitsheader-hsc-HSCA04090107"])
 def test_an_ordinary_real_hsc_ccd_is_not_turned(real_header, name):
     cards = Cards(real_header(name))
-    assert turn_by_rule(RULES["HSC"], named_ccd(RULES["HSC"], cards), sky_axes(cards)) is Turn.NONE
+    assert turn_by_rule(RULES["HSC"], ccd_name_in_header(RULES["HSC"], cards), sky_axes(cards)) is Turn.NONE
     assert turn_by_rule(BY_WCS, "1", sky_axes(cards)) is Turn.NONE

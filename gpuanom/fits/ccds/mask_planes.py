@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
-from gpuanom.fits.ccds.names import is_generic, named_ccd, names_in_file, roles_in_file
+from gpuanom.fits.ccds.names import ccd_name_in_header, is_generic, plane_names_in_file, roles_in_file
 from gpuanom.fits.ccds.plane_kinds import is_named, plane_reason
 from gpuanom.fits.ccds.sections import Section, trim
 from gpuanom.fits.headers.hdus import FileHeaders, Hdu
@@ -45,9 +45,9 @@ def planes_by_name(file: File, image_file: File, rule: CameraRule) -> tuple[dict
     """
     planes = file.images()
     troubles = [item for item in file.hdus() if isinstance(item, InputError)]
-    names = names_in_file(file, rule)
+    names = plane_names_in_file(file, rule)
     found = {names[plane.number]: plane for plane in planes}
-    if len(planes) == 1 and is_generic(named_ccd(rule, planes[0].cards)):
+    if len(planes) == 1 and is_generic(ccd_name_in_header(rule, planes[0].cards)):
         ccds = [role for role in roles_in_file(image_file, rule) if not role.no_ccd]
         if len(ccds) == 1:
             found = {ccds[0].in_file: planes[0]}

@@ -55,7 +55,7 @@ class Role(NamedTuple):
 
 
 @once_for_same_cards
-def named_ccd(rule: CameraRule, cards: Cards) -> str:
+def ccd_name_in_header(rule: CameraRule, cards: Cards) -> str:
     """Return the name that the headers give a CCD.
 
     Parameters
@@ -79,7 +79,7 @@ def _joined(cards: Cards, entry: str) -> str:
     return clean("-".join(parts)) if all(parts) else ""
 
 
-def measured_ccd(rule: CameraRule, header: Any, cards: Cards, hdu: int) -> str:
+def measured_ccd_name(rule: CameraRule, header: Any, cards: Cards, hdu: int) -> str:
     """Return the name of a CCD within its file; empty for a plane that is no CCD, and for a guide or focus sensor.
 
     Parameters
@@ -105,7 +105,7 @@ def first_ccds(exposure: Exposure, rule: CameraRule, labels: Sequence[str]) -> I
         except InputError:
             continue  # the error is reported when the CCDs of the file are listed
         cards = Cards(extension, primary)
-        name = measured_ccd(rule, primary if extension is None else extension, cards, int(extension is not None))
+        name = measured_ccd_name(rule, primary if extension is None else extension, cards, int(extension is not None))
         if name:
             yield f"{label}-{name}" if label else name, cards
 
@@ -177,13 +177,13 @@ def roles_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], head
             continue
         in_file = name = names[number]
         if label:
-            is_unnamed = len(ccds) == 1 and is_generic(named_ccd(rule, cards))
+            is_unnamed = len(ccds) == 1 and is_generic(ccd_name_in_header(rule, cards))
             name = label if is_unnamed or label == name else clean(f"{label}-{name}")
         roles[at] = Role(name, in_file=in_file)
     return roles
 
 
-def names_in_file(file: File, rule: CameraRule) -> Mapping[int, str]:
+def plane_names_in_file(file: File, rule: CameraRule) -> Mapping[int, str]:
     """Name the quality planes of a file by their CCDs.
 
     Parameters
@@ -203,16 +203,16 @@ def names_in_file(file: File, rule: CameraRule) -> Mapping[int, str]:
 
 @once_for_same_cards
 def _names_of_images(rule: CameraRule, numbers: tuple[int, ...], headers: FileHeaders) -> dict[int, str]:
-    """What `names_in_file` returns, by the numbers of the images' HDUs."""
+    """What `plane_names_in_file` returns, by the numbers of the images' HDUs."""
     images = zip(numbers, headers.of_images, headers.cards(), strict=True)
-    named = [(number, header, named_ccd(rule, cards) or str(number)) for number, header, cards in images]
+    named = [(number, header, ccd_name_in_header(rule, cards) or str(number)) for number, header, cards in images]
     return _distinct_names(named)
 
 
 @once_for_same_cards
 def _name_and_reason(rule: CameraRule, header: Any, cards: Cards) -> tuple[str, str]:
-    """What `named_ccd` and `plane_reason` return: asked of every HDU, and remembered together."""
-    return named_ccd(rule, cards), plane_reason(rule, header)
+    """What `ccd_name_in_header` and `plane_reason` return: asked of every HDU, and remembered together."""
+    return ccd_name_in_header(rule, cards), plane_reason(rule, header)
 
 
 def _distinct_names(named: Sequence[tuple[int, Any, str]]) -> dict[int, str]:

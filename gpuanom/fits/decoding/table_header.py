@@ -145,7 +145,7 @@ def table_form(header: Scanned, shape: tuple[int, int]) -> TableForm:
     while n_settings < _MOST_SETTINGS and f"ZNAME{n_settings + 1}" in header:
         n_settings += 1
     text = header.part(_cards(n_columns, n_settings))
-    return _understood(_LONGEST.sub(lambda found: found[1] + " " * len(found[2]), text), shape)
+    return _parsed_form(_LONGEST.sub(lambda found: found[1] + " " * len(found[2]), text), shape)
 
 
 def have_same_table(headers: Sequence[Scanned]) -> bool:
@@ -197,7 +197,7 @@ def _cards(n_columns: int, n_settings: int) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=_MOST_FORMS)
-def _understood(cards: str, shape: tuple[int, int]) -> TableForm:
+def _parsed_form(cards: str, shape: tuple[int, int]) -> TableForm:
     header = Scanned(cards.encode())
     code = str(card(header, "ZCMPTYPE"))
     if code not in RICE + GZIP:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.fits.ccds.names import detector_cards, is_one_of_several, named_ccd
+from gpuanom.fits.ccds.names import ccd_name_in_header, detector_cards, is_one_of_several
 from gpuanom.fits.ccds.plane_kinds import plane_reason, side_file
 from gpuanom.fits.exposures.bands import Band, band_of
 from gpuanom.fits.exposures.calibration_names import is_calibration, is_name_of_calibration
@@ -145,7 +145,7 @@ def describe(
         named=bool(ids),
         other_ids=ids[1:],
         id_cards={keyword: card_text(cards, keyword) for keyword, _ in ids},
-        ccd=named_ccd(rule, cards),
+        ccd=ccd_name_in_header(rule, cards),
         detector=detector_cards(cards),
         doubts=(
             *unread_times(start.unreadable, start.told_by, no_time),
