@@ -5,6 +5,7 @@ A lane runs the steps on its stack and lets go of the device; the statistics are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -99,7 +100,7 @@ class StackStatistics:
     Attributes
     ----------
     arrays : StatisticArrays or None
-        None once `with_statistics` has made the parts.
+        None once `make_parts` has made the parts.
     parts : StackParts or None
         None until then, and where no CCD of the stack could be measured.
     maxima : Maxima or None
@@ -214,21 +215,17 @@ def without_bins(arrays: StatisticArrays) -> StatisticArrays:
     return changed(arrays, patterns=changed(arrays.patterns, bin_sum=none, faint_bin_sum=none))
 
 
-def with_statistics(records: list[CcdMeasurement]) -> list[CcdMeasurement]:
-    """Make the parts of CCDs of the statistics of their exposure from what the steps gave.
+def make_parts(records: Iterable[CcdMeasurement]) -> None:
+    """Make what CCDs contribute to the statistics of their exposure, in the `StackStatistics` that the records name.
+
+    The straight lines are judged with those of the other CCDs, when all of them are measured, and the statistics of
+    the CCDs are complete then (`gpuanom.measuring.exposure_record`).
 
     Parameters
     ----------
-    records : list of CcdMeasurement
+    records : iterable of CcdMeasurement
         From `gpuanom.measuring.exposure.measure_group`: all CCDs of a stack, which are worked on together, since each
         call of a native loop holds the interpreter's lock for a moment.
-
-    Returns
-    -------
-    list of CcdMeasurement
-        The same records: what the CCDs of a stack share has the parts now. The straight lines are judged with those of
-        the other CCDs, when all of them are measured, and the statistics of the CCDs are complete then
-        (`gpuanom.measuring.exposure_record`).
     """
     stacks: dict[StackStatistics, list[CcdMeasurement]] = {}
     for record in records:
@@ -245,7 +242,6 @@ def with_statistics(records: list[CcdMeasurement]) -> list[CcdMeasurement]:
         # A copy, since the arrays of a stack lie in one piece of memory.
         n_maxima = int(arrays.repeats.n_maxima[[record.parts.number for record in of_stack]].sum())
         stack.maxima = Maxima(np.array(arrays.repeats.pairs), n_maxima)
-    return records
 
 
 def _stack_parts(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, int]) -> StackParts:

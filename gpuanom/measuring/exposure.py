@@ -13,7 +13,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError
 from gpuanom.fits.ccds.pixels import sums_on_device
 from gpuanom.measuring.ccd_record import unmeasured
-from gpuanom.measuring.ccd_statistics import with_statistics
+from gpuanom.measuring.ccd_statistics import make_parts
 from gpuanom.measuring.exposure_record import in_order
 from gpuanom.measuring.groups import groups, size_of
 from gpuanom.measuring.readahead import Readers
@@ -51,7 +51,9 @@ def measure_ccds(
     """
     done: list[CcdMeasurement] = []
     for group in groups(ccds, settings, backend):
-        done += with_statistics(measure_group(exposure, group, settings, backend, stamp_use=stamp_use))
+        measured = measure_group(exposure, group, settings, backend, stamp_use=stamp_use)
+        make_parts(measured)
+        done += measured
     return in_order(done)
 
 
@@ -81,7 +83,7 @@ def measure_group(
     Returns
     -------
     list of CcdMeasurement
-        One for each CCD. `with_statistics` makes the statistics of all, which does not need the backend.
+        One for each CCD. `make_parts` goes on with them, without the backend.
     """
     if isinstance(group, CcdFailure):
         return [unmeasured(group, settings.bins)]
