@@ -6,7 +6,7 @@ import pytest
 
 from gpuanom.fits.decoding.table_header import have_same_table, table_form
 from gpuanom.fits.headers.hdus import FileHeaders
-from gpuanom.fits.headers.scanned import Scanned, whole_numbers
+from gpuanom.fits.headers.scanned import ScannedHeader, whole_numbers
 from gpuanom.fits.headers.values import card, number
 from gpuanom.fits.opening.checksum import datasum_of, datasums_of
 
@@ -18,7 +18,7 @@ CARDS = [
 
 
 def header(*cards):
-    return Scanned("".join(card.ljust(80) for card in (*cards, "END")).encode())
+    return ScannedHeader("".join(card.ljust(80) for card in (*cards, "END")).encode())
 
 
 @pytest.mark.parametrize("one", CARDS)

@@ -21,7 +21,7 @@ from gpuanom.fits.decoding.encoded_images import decode_raw, decode_rice
 from gpuanom.fits.decoding.tile_table import read_table
 from gpuanom.fits.decoding.tiles import RICE, AstropyOnlyError, Tiles
 from gpuanom.fits.headers.hdus import Hdu
-from gpuanom.fits.headers.scanned import MOST_COLUMNS, CompressedImage, Scanned
+from gpuanom.fits.headers.scanned import MOST_COLUMNS, CompressedImageHeader, ScannedHeader
 from gpuanom.fits.headers.values import Cards, card, number
 from gpuanom.fits.opening.file import File, short
 from gpuanom.naming import path_text
@@ -312,7 +312,7 @@ def _located(file: File, error: InputError, item: Hdu) -> InputError:
     return file.corrupt(f"its pixels cannot be read: {error.reason}", item.number)
 
 
-def blank_value(header: Scanned | CompressedImage) -> float:
+def blank_value(header: ScannedHeader | CompressedImageHeader) -> float:
     """Return BLANK with BSCALE and BZERO applied; NaN where there is none."""
     cards = Cards(header)
     scale, zero = cards.get("BSCALE"), cards.get("BZERO")
@@ -320,7 +320,7 @@ def blank_value(header: Scanned | CompressedImage) -> float:
     return blank * (1.0 if scale is None else number(scale)) + (0.0 if zero is None else number(zero))
 
 
-def _factor(header: Scanned | CompressedImage, keyword: str, default: float) -> float:
+def _factor(header: ScannedHeader | CompressedImageHeader, keyword: str, default: float) -> float:
     """Return BSCALE or BZERO; a card that is no number counts as absent, as in astropy."""
     value = number(card(header, keyword))
     return default if math.isnan(value) else value

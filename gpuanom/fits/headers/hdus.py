@@ -15,7 +15,7 @@ from typing import Any
 
 from gpuanom.fits.headers.card_places import WIDTH
 from gpuanom.fits.headers.kept_answers import tables_of_one_layout
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned, found_in_all, is_of_the_table
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader, found_in_all, is_of_the_table
 from gpuanom.fits.headers.values import Cards
 
 _NUMBERS = re.compile(
@@ -34,13 +34,13 @@ class StoredHdu:
         First byte of the HDU, and of the data.
     data_size : int
         Number of bytes of the data, without padding.
-    header : Scanned
+    header : ScannedHeader
     """
 
     start: int
     data_start: int
     data_size: int
-    header: Scanned
+    header: ScannedHeader
 
     @property
     def end(self) -> int:
@@ -56,9 +56,9 @@ class Hdu:
     ----------
     number : int
         Number of the HDU in the file.
-    header : Scanned or CompressedImage
+    header : ScannedHeader or CompressedImageHeader
         Header of the image.
-    primary : Scanned
+    primary : ScannedHeader
         Primary header of the file.
     stored : StoredHdu
         Where the HDU lies in the file.
@@ -71,8 +71,8 @@ class Hdu:
     """
 
     number: int
-    header: Scanned | CompressedImage
-    primary: Scanned
+    header: ScannedHeader | CompressedImageHeader
+    primary: ScannedHeader
     stored: StoredHdu
     claimed_shape: tuple[int, ...]
     bitpix: float
@@ -99,7 +99,7 @@ class FileHeaders:
     headers : tuple of Header
     """
 
-    def __init__(self, *headers: Scanned | CompressedImage) -> None:
+    def __init__(self, *headers: ScannedHeader | CompressedImageHeader) -> None:
         self.headers = headers
         self.comparable: Any = None  # of gpuanom.fits.headers.kept_answers
 
@@ -109,12 +109,12 @@ class FileHeaders:
         return cls(hdus[0].primary, *[item.header for item in hdus]) if hdus else cls()
 
     @property
-    def of_images(self) -> tuple[Scanned | CompressedImage, ...]:
+    def of_images(self) -> tuple[ScannedHeader | CompressedImageHeader, ...]:
         """The header of each image alone."""
         return self.headers[1:]
 
     @cached_property
-    def _tables(self) -> tuple[Scanned, ...] | None:
+    def _tables(self) -> tuple[ScannedHeader, ...] | None:
         return tables_of_one_layout(self)
 
     def numbers(self, keyword: str) -> list[float] | None:

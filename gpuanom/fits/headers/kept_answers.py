@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.headers.card_places import cards_at
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,12 +31,12 @@ _MOST_MISSES = 256
 """After so many headers none of which was like an earlier one, no more answers are kept for their layout."""
 
 
-class TrackedHeader(Scanned):
+class TrackedHeader(ScannedHeader):
     """A header that notes which of its cards a function looks at.
 
     Parameters
     ----------
-    header : Scanned
+    header : ScannedHeader
         The header itself, of which the new one has all cards and values.
 
     Attributes
@@ -47,7 +47,7 @@ class TrackedHeader(Scanned):
         Whether the function looked at more than single cards, so that its answer may depend on any card.
     """
 
-    def __init__(self, header: Scanned) -> None:
+    def __init__(self, header: ScannedHeader) -> None:
         self.layout, self.unusual = header.layout, header.unusual
         self.text, self._places = header.text, header._places
         self._values = {}
@@ -58,7 +58,7 @@ class TrackedHeader(Scanned):
     def astropy(self) -> Any:
         """The same header as astropy parses it: any card may count."""
         self.may_depend_on_any_card = True
-        return Scanned(self.text.encode("ascii")).astropy
+        return ScannedHeader(self.text.encode("ascii")).astropy
 
     @property
     def _capitals(self) -> str:
@@ -66,7 +66,7 @@ class TrackedHeader(Scanned):
         return self.text.upper()
 
     def get(self, keyword: str, default: Any = None) -> Any:
-        """See `Scanned.get`."""
+        """See `ScannedHeader.get`."""
         at = self._places.get(keyword.ljust(8))
         if at is not None:
             self.asked[at] = None
@@ -90,7 +90,7 @@ class _CardSet:
                 self._cards.append((slice(first, first + 1 + len(others)), cards_at(asked)))
         self.answers: dict[Any, Any] = {}
 
-    def texts(self, headers: tuple[Scanned, ...]) -> Any:
+    def texts(self, headers: tuple[ScannedHeader, ...]) -> Any:
         """The text of the cards in other headers of the same layouts."""
         texts = list(map(_TEXT, headers))
         return tuple([tuple(map(of, texts[these])) for these, of in self._cards])
@@ -150,17 +150,17 @@ def once_for_same_cards(function: Function) -> Function:
     return cast(Function, with_kept_answers)
 
 
-def _named_by_identity(arguments: tuple[Any, ...], headers: tuple[Scanned, ...]) -> list[Any]:
+def _named_by_identity(arguments: tuple[Any, ...], headers: tuple[ScannedHeader, ...]) -> list[Any]:
     """What a key names by its identity: camera rules and layouts."""
     return [*(a for a in arguments if isinstance(a, CameraRule)), *(header.layout for header in headers)]
 
 
-def _headers_and_key(arguments: tuple[Any, ...]) -> tuple[tuple[Scanned, ...] | None, Any]:
+def _headers_and_key(arguments: tuple[Any, ...]) -> tuple[tuple[ScannedHeader, ...] | None, Any]:
     """The headers among the arguments, and what other calls must have in common; None where none can be compared."""
-    if len(arguments) == 1 and type(header := arguments[0]) is Scanned:
+    if len(arguments) == 1 and type(header := arguments[0]) is ScannedHeader:
         return (None, None) if header.unusual else (arguments, id(header.layout))
     key: list[Any] = []
-    headers: tuple[Scanned, ...] = ()
+    headers: tuple[ScannedHeader, ...] = ()
     for argument in arguments:
         if isinstance(argument, CameraRule):
             key.append(id(argument))  # to hash hundreds of patterns takes longer than many an answer
@@ -177,22 +177,22 @@ def _headers_and_key(arguments: tuple[Any, ...]) -> tuple[tuple[Scanned, ...] | 
     return headers or None, tuple(key)
 
 
-def _comparable(argument: Any) -> tuple[tuple[Scanned, ...] | None, Any] | None:
+def _comparable(argument: Any) -> tuple[tuple[ScannedHeader, ...] | None, Any] | None:
     """The headers of an argument, and its part of the key; None for an argument without headers.
 
     Several functions are called with the same argument, which keeps the result (`gpuanom.fits.headers.values.Cards`).
     """
-    known: tuple[tuple[Scanned, ...] | None, Any] | None = getattr(argument, "comparable", None)
+    known: tuple[tuple[ScannedHeader, ...] | None, Any] | None = getattr(argument, "comparable", None)
     if known is not None:
         return known
     found = headers_of(argument)
     if found is None:
         return None
     tables = found
-    if CompressedImage in set(map(type, found)):
-        tables = tuple([header.table if type(header) is CompressedImage else header for header in found])
-    answer: tuple[tuple[Scanned, ...] | None, Any] = None, ()
-    if set(map(type, tables)) <= {Scanned}:
+    if CompressedImageHeader in set(map(type, found)):
+        tables = tuple([header.table if type(header) is CompressedImageHeader else header for header in found])
+    answer: tuple[tuple[ScannedHeader, ...] | None, Any] = None, ()
+    if set(map(type, tables)) <= {ScannedHeader}:
         layouts = list(map(_LAYOUT, tables))
         if not any(layout.unusual for layout in set(layouts)):
             answer = tables, (*map(id, layouts), *map(type, found))
@@ -201,7 +201,7 @@ def _comparable(argument: Any) -> tuple[tuple[Scanned, ...] | None, Any] | None:
     return answer
 
 
-def tables_of_one_layout(headers: Any) -> tuple[Scanned, ...] | None:
+def tables_of_one_layout(headers: Any) -> tuple[ScannedHeader, ...] | None:
     """Return the headers of the image HDUs of `FileHeaders` as they are stored, if they are all of one layout.
 
     None where there is no image, where the layouts differ, or where names of cards are unusual.
@@ -216,10 +216,12 @@ def headers_of(argument: Any) -> tuple[Any, ...] | None:
     of_cards = getattr(argument, "headers", None)
     if of_cards is not None:
         return cast("tuple[Any, ...]", of_cards)
-    return (argument,) if isinstance(argument, Scanned | CompressedImage) else None
+    return (argument,) if isinstance(argument, ScannedHeader | CompressedImageHeader) else None
 
 
-def _call_and_keep(function: Any, arguments: tuple[Any, ...], headers: tuple[Scanned, ...], kept: _KeptAnswers) -> Any:
+def _call_and_keep(
+    function: Any, arguments: tuple[Any, ...], headers: tuple[ScannedHeader, ...], kept: _KeptAnswers
+) -> Any:
     """Call the function with headers that note which cards it asks for, and keep its answer."""
     tracked = [TrackedHeader(header) for header in headers]
     replaced = iter(tracked)
@@ -246,10 +248,10 @@ def _call_and_keep(function: Any, arguments: tuple[Any, ...], headers: tuple[Sca
 
 def _with_headers(argument: Any, replaced: Any) -> Any:
     """The argument with the next of the tracked headers in place of each of its headers."""
-    if isinstance(argument, Scanned):
+    if isinstance(argument, ScannedHeader):
         return next(replaced)
-    if isinstance(argument, CompressedImage):
-        return CompressedImage(next(replaced))
+    if isinstance(argument, CompressedImageHeader):
+        return CompressedImageHeader(next(replaced))
     found = headers_of(argument)
     if found is None:
         return argument

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuanom.errors import printable
 from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader
 
 if TYPE_CHECKING:
     from astropy.io import fits
@@ -56,8 +56,8 @@ class Cards:
 
     def may_have(self, beginning: str) -> bool:
         """Whether a keyword of these headers may begin with these letters; False is certain."""
-        tables = (h.table if isinstance(h, CompressedImage) else h for h in self.headers)
-        return any(not isinstance(h, Scanned) or h.may_have(beginning) for h in tables)
+        tables = (h.table if isinstance(h, CompressedImageHeader) else h for h in self.headers)
+        return any(not isinstance(h, ScannedHeader) or h.may_have(beginning) for h in tables)
 
     def first(self, keywords: Sequence[str]) -> Any:
         """Return the value of the first of several keywords that the headers have; None without any."""
@@ -83,7 +83,7 @@ def card(header: fits.Header, keyword: str) -> Any:
         cannot be parsed.
     """
     try:
-        if isinstance(header, Scanned | CompressedImage):
+        if isinstance(header, ScannedHeader | CompressedImageHeader):
             value = header.get(keyword)  # it sees to astropy's warnings itself, where it needs astropy
         else:
             with ignore_astropy_warnings():

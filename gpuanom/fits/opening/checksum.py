@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.fits.headers.scanned import Scanned, whole_numbers
+from gpuanom.fits.headers.scanned import ScannedHeader, whole_numbers
 from gpuanom.fits.headers.values import card
 
 
@@ -23,7 +23,7 @@ def datasum_of(value: Any) -> int | None:
     return total if total < 2**32 else None
 
 
-def datasums_of(headers: Sequence[Scanned]) -> list[int | None]:
+def datasums_of(headers: Sequence[ScannedHeader]) -> list[int | None]:
     """Return the sum in the DATASUM card of each of several headers of one layout, see `datasum_of`."""
     sums = whole_numbers(headers, "DATASUM", quoted=True)
     if sums is not None and max(sums) < 2**32:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gpuanom.errors import InputError
-from gpuanom.fits.headers.scanned import Scanned, find_end
+from gpuanom.fits.headers.scanned import ScannedHeader, find_end
 from gpuanom.fits.headers.values import card
 from gpuanom.fits.opening import packed
 from gpuanom.fits.opening.first_headers import BLOCK, data_bytes
@@ -89,7 +89,7 @@ def _of_hdus(stream: BinaryIO, size: int, path: Path) -> Lack | None:
             return Lack("zeros stand where an HDU may follow" if index else text, certain=not index)
         if text is None:
             break
-        header = Scanned(text)
+        header = ScannedHeader(text)
         try:
             count = data_bytes(header, path, index)
         except InputError:

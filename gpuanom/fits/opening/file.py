@@ -15,7 +15,7 @@ from gpuanom.attributes import attributes
 from gpuanom.encoded import GiveRoom, Room
 from gpuanom.errors import FETCH_AGAIN, InputError, corrupt
 from gpuanom.fits.headers.hdus import FileHeaders, Hdu
-from gpuanom.fits.headers.scanned import Scanned
+from gpuanom.fits.headers.scanned import ScannedHeader
 from gpuanom.fits.headers.values import card
 from gpuanom.fits.opening.checksum import datasum_of, datasums_of, fold_carry, ones_complement_sum, same_sum
 from gpuanom.fits.opening.first_headers import BLOCK
@@ -309,7 +309,7 @@ class File:
         """Return the DATASUM that an HDU's data must have; None where there is none, or sums are not compared."""
         return datasum_of(card(item.stored.header, "DATASUM")) if self.checksum else None
 
-    def expected_datasums(self, headers: Sequence[Scanned]) -> list[int | None]:
+    def expected_datasums(self, headers: Sequence[ScannedHeader]) -> list[int | None]:
         """Return what `expected_datasum` returns for each of several HDUs, whose headers are of one layout."""
         return datasums_of(headers) if self.checksum else [None] * len(headers)
 

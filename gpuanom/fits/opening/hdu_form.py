@@ -10,7 +10,7 @@ from typing import Any
 from gpuanom.errors import InputError
 from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.kept_answers import once_for_same_cards
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader
 from gpuanom.fits.headers.values import card, number
 from gpuanom.fits.opening.first_headers import axis_lengths, whole_card
 
@@ -44,12 +44,12 @@ class HduForm:
 
 
 @once_for_same_cards
-def form_of(header: Scanned) -> HduForm | None:
+def form_of(header: ScannedHeader) -> HduForm | None:
     """Return the form of an extension; None where a card makes no sense: the caller finds out which.
 
     Parameters
     ----------
-    header : Scanned
+    header : ScannedHeader
         Of an HDU that is not the first one of its file.
     """
     try:
@@ -67,7 +67,7 @@ def form_of(header: Scanned) -> HduForm | None:
     shape: tuple[int, ...] | None = ()
     bits_of_image = math.nan
     if compressed or kind == "IMAGE":
-        image = CompressedImage(header) if compressed else header
+        image = CompressedImageHeader(header) if compressed else header
         shape, bits_of_image = claimed_shape(image), number(card(image, "BITPIX"))
     if shape is None:
         return None
@@ -77,15 +77,15 @@ def form_of(header: Scanned) -> HduForm | None:
 @once_for_same_cards
 def forms_of(headers: FileHeaders) -> list[HduForm | None]:
     """Return what `form_of` returns for each of several headers."""
-    return [form_of(header) for header in headers.headers if isinstance(header, Scanned)]
+    return [form_of(header) for header in headers.headers if isinstance(header, ScannedHeader)]
 
 
-def claimed_shape(header: Scanned | CompressedImage) -> tuple[int, ...] | None:
+def claimed_shape(header: ScannedHeader | CompressedImageHeader) -> tuple[int, ...] | None:
     """Return the shape (..., ny, nx) that the header of an image claims.
 
     Parameters
     ----------
-    header : Scanned or CompressedImage
+    header : ScannedHeader or CompressedImageHeader
 
     Returns
     -------

@@ -14,7 +14,7 @@ from gpuanom.attributes import attributes
 from gpuanom.errors import InputError
 from gpuanom.fits.headers.card_places import Layout, as_text, layout_of
 from gpuanom.fits.headers.hdus import FileHeaders, Hdu, StoredHdu
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned, find_end
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader, find_end
 from gpuanom.fits.headers.values import card, number
 from gpuanom.fits.opening.file_ending import too_few_extensions, wrong_ending
 from gpuanom.fits.opening.first_headers import BLOCK, data_bytes, whole_card
@@ -35,7 +35,7 @@ _HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step
 
 def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
     """Yield the image HDUs of a file; see `gpuanom.fits.opening.file.File.hdus`."""
-    primary: Scanned | None = None
+    primary: ScannedHeader | None = None
     last: StoredHdu | None = None
     index = start = 0
     while start < file.size and index < _MOST_HDUS:
@@ -51,7 +51,7 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
                 yield file.corrupt("its header cannot be read: it is cut off", index)
                 return
             break
-        header = Scanned(text)
+        header = ScannedHeader(text)
         primary = primary or header
         try:
             form = form_of(header) if index else None
@@ -98,19 +98,19 @@ def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[St
             break
         layouts.append(layout)
     texts = map(as_text(whole).__getitem__, map(slice, firsts.tolist(), ends))
-    headers = list(map(Scanned, texts, layouts))
+    headers = list(map(ScannedHeader, texts, layouts))
     forms = forms_of(FileHeaders(*headers))
     stored = map(StoredHdu, starts.tolist(), data.tolist(), sizes.tolist(), headers)
     known = takewhile(itemgetter(1), zip(stored, forms, strict=False))
     return cast("list[tuple[StoredHdu, HduForm]]", list(known))
 
 
-def _images_of(ahead: list[tuple[StoredHdu, HduForm]], first: int, primary: Scanned) -> Iterator[Hdu]:
+def _images_of(ahead: list[tuple[StoredHdu, HduForm]], first: int, primary: ScannedHeader) -> Iterator[Hdu]:
     """Return the images in HDUs from `headers_ahead`, of which the first has that number."""
     stored, forms = zip(*ahead, strict=True)
     shapes, bitpix, compressed = attributes(forms, "shape", "bitpix", "compressed")
     pairs = zip(stored, compressed, strict=True)
-    headers = [CompressedImage(hdu.header) if is_table else hdu.header for hdu, is_table in pairs]
+    headers = [CompressedImageHeader(hdu.header) if is_table else hdu.header for hdu, is_table in pairs]
     hdus = map(Hdu, count(first), headers, repeat(primary), stored, shapes, bitpix, compressed)
     return compress(hdus, shapes)  # without those that have no pixels
 
@@ -134,7 +134,7 @@ def header_at(file: File, reader: HeaderReader, start: int) -> bytes | None:
     return b""
 
 
-def data_size(file: File, header: Scanned, index: int, form: HduForm | None) -> int:
+def data_size(file: File, header: ScannedHeader, index: int, form: HduForm | None) -> int:
     """Return the bytes of an HDU's data; the form is that of the header, if that is known."""
     if form is None:
         return data_bytes(header, file.path, index)
@@ -143,13 +143,13 @@ def data_size(file: File, header: Scanned, index: int, form: HduForm | None) -> 
     return form.group_bytes * (whole_card(header, "PCOUNT", file.path, index, 0) + form.pixels)
 
 
-def image_in(file: File, index: int, stored: StoredHdu, form: HduForm | None, primary: Scanned) -> Hdu | None:
+def image_in(file: File, index: int, stored: StoredHdu, form: HduForm | None, primary: ScannedHeader) -> Hdu | None:
     """Return the image in an HDU; None where there is none, or none with pixels."""
     header = stored.header
     if form is not None:
         if not form.shape:
             return None
-        image = CompressedImage(header) if form.compressed else header
+        image = CompressedImageHeader(header) if form.compressed else header
         return Hdu(index, image, primary, stored, form.shape, form.bitpix, form.compressed)
     found = _image_header(file, header, index)
     if found is None:
@@ -157,17 +157,17 @@ def image_in(file: File, index: int, stored: StoredHdu, form: HduForm | None, pr
     shape = claimed_shape(found)
     if shape is None:
         raise file.corrupt("its NAXIS cards make no sense", index)
-    compressed = isinstance(found, CompressedImage)
+    compressed = isinstance(found, CompressedImageHeader)
     return Hdu(index, found, primary, stored, shape, number(card(found, "BITPIX")), compressed) if shape else None
 
 
-def _image_header(file: File, header: Scanned, index: int) -> Scanned | CompressedImage | None:
+def _image_header(file: File, header: ScannedHeader, index: int) -> ScannedHeader | CompressedImageHeader | None:
     """Return the header of the image in an HDU; None where the HDU has no image."""
     if not index:
         return header if card(header, "SIMPLE") is True else None
     kind = card(header, "XTENSION")
     if kind in TABLES and card(header, "ZIMAGE"):
-        return CompressedImage(header)
+        return CompressedImageHeader(header)
     if "ZIMAGE" in header:
         raise file.corrupt("its header makes no sense", index)
     return header if kind == "IMAGE" else None
