@@ -119,8 +119,8 @@ def test_a_pixel_reaches_a_bound_where_it_reaches_that_bound_as_float32():
     bounds = np.concatenate([bounds, [-np.inf, np.inf, 1e300, -1e300, 1e-300]])
     singles = polynomial.single_bounds(bounds)
     assert singles.dtype == np.float32
-    pixels = np.concatenate([around, np.float32([np.nan, np.inf, -np.inf])])[:, None]
-    np.testing.assert_array_equal(pixels >= singles, pixels.astype(np.float64) >= bounds)
+    values = np.concatenate([around, np.float32([np.nan, np.inf, -np.inf])])[:, None]
+    np.testing.assert_array_equal(values >= singles, values.astype(np.float64) >= bounds)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 127, 129, 200])

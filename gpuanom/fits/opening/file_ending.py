@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gpuanom.errors import InputError
 from gpuanom.fits.headers.scanned import ScannedHeader
 from gpuanom.fits.headers.values import card
-from gpuanom.fits.opening.first_headers import BLOCK
+from gpuanom.fits.opening.first_headers import BLOCK, whole_blocks
 
 if TYPE_CHECKING:
     from gpuanom.fits.opening.file import File
@@ -30,7 +30,7 @@ def wrong_ending(file: File, count: int, end: int | None) -> InputError | None:
         return None
     if end > file.size:
         return file.corrupt("cut off; what follows is lost", count - 1)
-    end += -end % BLOCK
+    end = whole_blocks(end)
     if end > file.size:
         return file.corrupt("cut off in the padding behind its last HDU; what follows is lost", count)
     view = file.bytes

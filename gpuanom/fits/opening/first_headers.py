@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from gpuanom.errors import FETCH_AGAIN, InputError, corrupt
 from gpuanom.fits.headers.scanned import ScannedHeader
@@ -15,8 +18,15 @@ from gpuanom.system import patiently, refused
 BLOCK = 2880
 """Number of bytes of a block, of which FITS files consist (FITS 4.0, section 3.1)."""
 
+Bytes = TypeVar("Bytes", int, npt.NDArray[np.int64])
+
 _MOST_BLOCKS = 2000  # 72,000 cards, far more than any real header has: a damaged file is not read to its end
 _MOST_HDUS = 1000
+
+
+def whole_blocks(n_bytes: Bytes) -> Bytes:
+    """Return a number of bytes with the padding that fills the last block."""
+    return n_bytes + -n_bytes % BLOCK
 
 
 class OwnTableError(InputError):
@@ -84,7 +94,7 @@ def _two_headers(stream: BinaryIO, path: Path) -> tuple[ScannedHeader, ScannedHe
     by_gpuanom = _by_gpuanom(primary)
     for number in range(1, _MOST_HDUS):
         n_bytes = data_bytes(header, path, number - 1)
-        stream.seek(n_bytes + -n_bytes % BLOCK, 1)
+        stream.seek(whole_blocks(n_bytes), 1)
         following = _next_header(stream, path, number)
         if following is None:
             break

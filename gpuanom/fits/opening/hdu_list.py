@@ -17,7 +17,7 @@ from gpuanom.fits.headers.hdus import FileHeaders, Hdu, StoredHdu
 from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader, find_end
 from gpuanom.fits.headers.values import card, number
 from gpuanom.fits.opening.file_ending import too_few_extensions, wrong_ending
-from gpuanom.fits.opening.first_headers import BLOCK, data_bytes, whole_card
+from gpuanom.fits.opening.first_headers import BLOCK, data_bytes, whole_blocks, whole_card
 from gpuanom.fits.opening.hdu_form import TABLES, HduForm, claimed_shape, form_of, forms_of
 from gpuanom.fits.opening.memory_map import HeaderReader
 from gpuanom.system import patiently
@@ -46,7 +46,8 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
             return
         if text is None:
             break  # FITS allows special records after the last HDU
-        if not text or start + len(text) + -len(text) % BLOCK > file.size:
+        data_start = start + whole_blocks(len(text))
+        if not text or data_start > file.size:
             if last is None:
                 yield file.corrupt("its header cannot be read: it is cut off", index)
                 return
@@ -56,7 +57,7 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
         try:
             form = form_of(header) if index else None
             size = data_size(file, header, index, form)
-            last = StoredHdu(start, start + len(text) + -len(text) % BLOCK, size, header)
+            last = StoredHdu(start, data_start, size, header)
             image = image_in(file, index, last, form, primary)
             if image is not None:
                 yield image
@@ -64,17 +65,17 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
             yield error
             if last is None or last.start != start:  # the start of the next HDU is unknown
                 return
-        start = last.end + -last.end % BLOCK
+        start = whole_blocks(last.end)
         index += 1
         if index == 1:
             if ahead := headers_ahead(file, reader, start):
                 yield from _images_of(ahead, index, primary)
                 index, last = index + len(ahead), ahead[-1][0]
-            start = last.end + -last.end % BLOCK
-    trouble = wrong_ending(file, index, None if last is None else last.end)
-    trouble = trouble or too_few_extensions(file, index, primary)
-    if trouble:
-        yield trouble
+            start = whole_blocks(last.end)
+    error_at_end = wrong_ending(file, index, None if last is None else last.end)
+    error_at_end = error_at_end or too_few_extensions(file, index, primary)
+    if error_at_end:
+        yield error_at_end
 
 
 def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[StoredHdu, HduForm]]:
@@ -89,7 +90,7 @@ def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[St
     memory, found = workspace("headers", (_MOST_AHEAD,), np.uint8), np.empty((_MOST_HDUS_AHEAD, 5), np.int64)
     rows = found[: walk_headers(reader.file, memory, start, file.size, found)]
     starts, firsts, lengths, sizes, are_same = rows.T
-    data, ends = starts - (-lengths // BLOCK) * BLOCK, (firsts + lengths).tolist()
+    data_starts, ends = starts + whole_blocks(lengths), (firsts + lengths).tolist()
     whole = memory[: ends[-1] if ends else 0].tobytes()
     layouts: list[Layout] = []
     for first, end, same in zip(firsts.tolist(), ends, are_same.tolist(), strict=True):
@@ -100,7 +101,7 @@ def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[St
     texts = map(as_text(whole).__getitem__, map(slice, firsts.tolist(), ends))
     headers = list(map(ScannedHeader, texts, layouts))
     forms = forms_of(FileHeaders(*headers))
-    stored = map(StoredHdu, starts.tolist(), data.tolist(), sizes.tolist(), headers)
+    stored = map(StoredHdu, starts.tolist(), data_starts.tolist(), sizes.tolist(), headers)
     known = takewhile(itemgetter(1), zip(stored, forms, strict=False))
     return cast("list[tuple[StoredHdu, HduForm]]", list(known))
 
