@@ -262,7 +262,7 @@ _Trimmed = tuple[DataSections, tuple[int, int]]
 
 
 class _ImageProperties(NamedTuple):
-    """What follows from the headers of a file for each of its images; each is a column with a row for each image.
+    """The properties of a file's images that follow from their headers: columns with a row for each image.
 
     None among `trimmed` is an image for which the sections, or its shape, are not as they should be.
     """

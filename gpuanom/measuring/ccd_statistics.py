@@ -34,7 +34,7 @@ from gpuanom.statistics.listed import NAMES
 
 @dataclass(frozen=True, eq=False)
 class StatisticArrays:
-    """What the steps of the statistics gave for a stack: small arrays on the device, or on the host."""
+    """The results of the statistics' steps for a stack: small arrays on the device, or on the host."""
 
     patterns: Patterns
     shapes: Shapes
@@ -47,7 +47,7 @@ class StatisticArrays:
 
 @dataclass(frozen=True, eq=False)
 class StackParts:
-    """What the CCDs of a stack contribute to the statistics of their exposure.
+    """The contributions of a stack's CCDs to the statistics of their exposure.
 
     The arrays have a row for each CCD that could be measured. An exposure on a GPU is one stack or a few, so that the
     numbers of all its CCDs are worked on at once.
@@ -93,7 +93,7 @@ class Maxima:
 
 
 class StackStatistics:
-    """What the CCDs of a stack share: first what the steps gave for them, later what is made of that.
+    """The record that the CCDs of a stack share: first the results of the steps, later the parts made of these.
 
     The records of the CCDs name this record. So each of them is made once, before its statistics are.
 
@@ -245,7 +245,7 @@ def make_parts(records: Iterable[CcdMeasurement]) -> None:
 
 
 def _stack_parts(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, int]) -> StackParts:
-    """What the chosen CCDs of one stack, of that shape, contribute to the statistics of their exposure."""
+    """The contributions of chosen CCDs of one stack, whose images have that shape."""
     patterns, turns = arrays.patterns, arrays.turns[chosen].tolist()
     # Nothing is copied where all CCDs of the stack were measured.
     rows_chosen = slice(None) if chosen == list(range(len(patterns.n_fine))) else chosen

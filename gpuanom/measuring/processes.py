@@ -41,7 +41,7 @@ _log = logging.getLogger("gpuanom")
 VARIABLE = "GPUANOM_PROCESSES"
 """A variable of the environment that sets the number of processes for each GPU."""
 PROGRAM = ("-m", "gpuanom.measuring.process_program")
-"""What Python runs in a further process."""
+"""Arguments of Python in a further process."""
 
 Done = tuple[Exposure, Measurement | Failure, float]
 

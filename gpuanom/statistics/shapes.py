@@ -263,7 +263,7 @@ def _numbers(found: Sequence[Stars]) -> list[int]:
 
 
 def _means(table: Doubles, numbers: list[int]) -> FloatImage:
-    """What `ccd_statistics` returns, from the tables of all CCDs side by side and the number of stars of each."""
+    """Return `ccd_statistics` of CCDs whose tables of stars lie side by side, from the number of stars of each CCD."""
     # fwhm of all CCDs, then e1 of all, e2 and kurtosis: (4, n_ccd, 2)
     means = means_without_outliers(table[2:].ravel(), 4 * numbers).reshape(4, len(numbers), 2)
     result = np.empty((len(numbers), len(_MEANS)), dtype=np.float32)

@@ -135,7 +135,7 @@ def _largest(values: Any) -> Any:
 
 @helper
 def _count(image: Any, bad: Any, saturation: Any, y0: Any, y1: Any, top: Any, counts: Any) -> None:
-    """The same pixel by pixel: unfit ones left out of `top`; those that are unfit, bad and saturated are counted."""
+    """Fill `top` pixel by pixel, without pixels unfit for sources; count these, bad pixels and saturated ones."""
     top[:] = -np.inf
     flags = np.zeros(len(top), dtype=np.uint8)
     for y in range(y0, y1):

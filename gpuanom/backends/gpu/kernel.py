@@ -51,7 +51,7 @@ _KERNEL = re.compile(
 )
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 _TYPE_AND_PLACE = operator.attrgetter("dtype", "flags.c_contiguous", "device.id")
-"""What a launch must know of an array."""
+"""The properties of an array that a launch checks."""
 _ERROR = re.compile(r"^(?P<file>\w+\.cuh?)\((?P<line>\d+)\): (?:catastrophic )?error:? ?(?P<what>.*)$", re.MULTILINE)
 
 
@@ -161,7 +161,7 @@ class Kernel:
     def __init__(self, step: str, name: str) -> None:
         self.step, self.name = step, name
         self._checked_before: set[tuple[Any, ...]] = set()
-        """What `_checked` found to be right of the arrays of earlier launches."""
+        """The properties of the arrays of earlier launches, which were found to be right."""
         # The same numbers come again with every exposure. 1, 1.0 and True are kept apart.
         self._sized_numbers = lru_cache(maxsize=256, typed=True)(self._numbers)
 

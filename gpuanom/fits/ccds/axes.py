@@ -74,7 +74,7 @@ def _skies(rule: CameraRule, headers: FileHeaders) -> Sequence[_Sky | None]:
 
 
 def _plain_skies(rule: CameraRule, headers: FileHeaders) -> Sequence[_Sky | None] | None:
-    """What `_skies` returns, of images with the same CTYPE cards; None where anything else of the WCS is unusual."""
+    """The same as `_skies`, for images with the same CTYPE cards; None where anything else of the WCS is unusual."""
     n, latitude_first = len(headers.of_images), latitude_is_first(Cards(headers.of_images[0], headers.headers[0]))
     if latitude_first is None:
         return [None] * n
@@ -149,7 +149,7 @@ class Mosaic:
         return self._axes(name, _sky(self.rule, cards))
 
     def _all_axes(self, names: Sequence[str], skies: Sequence[_Sky]) -> list[CcdAxes]:
-        """What `_axes` returns for each of several CCDs with a WCS."""
+        """Return the axes of several CCDs with a WCS, as `_axes` does for one."""
         matrices = map(itemgetter(0), skies)
         if self.rule.turn == "none" and not self.rule.quarter_ccds:
             _, _, why, _ = self._axes(names[0], skies[0])

@@ -35,7 +35,7 @@ MOST_BETWEEN = 2**18
 
 
 class _Kind(NamedTuple):
-    """What plain images have in common that are read together."""
+    """The common properties of plain images that are read together."""
 
     form: TableForm
     shape: tuple[int, int]

@@ -84,7 +84,7 @@ class PlanesInImageFile:
 
     @property
     def _error(self) -> InputError | None:
-        """What could not be read of the file: the last trouble, if any."""
+        """The error of the last HDU that could not be read, if any."""
         return next((item for item in reversed(self._file.hdus()) if isinstance(item, InputError)), None)
 
     def of(self, ccd: Hdu) -> Hdu | None:

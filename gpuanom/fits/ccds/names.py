@@ -34,7 +34,7 @@ _GENERIC = frozenset(("CHIP", "CCD", "IM", "IMG", "DATA", "AMP", "EXT", "FRAME",
 
 
 class Role(NamedTuple):
-    """What the image of an HDU is: a CCD, a plane beside the CCDs, or a guide sensor.
+    """The role of an HDU's image: a CCD, a plane beside the CCDs, or a guide sensor.
 
     Attributes
     ----------
@@ -203,7 +203,7 @@ def plane_names_in_file(file: File, rule: CameraRule) -> Mapping[int, str]:
 
 @once_for_same_cards
 def _names_of_images(rule: CameraRule, numbers: tuple[int, ...], headers: FileHeaders) -> dict[int, str]:
-    """What `plane_names_in_file` returns, by the numbers of the images' HDUs."""
+    """Return the names of planes, see `plane_names_in_file`, from the numbers of their HDUs and their headers."""
     images = zip(numbers, headers.of_images, headers.cards(), strict=True)
     named = [(number, header, ccd_name_in_header(rule, cards) or str(number)) for number, header, cards in images]
     return _distinct_names(named)
@@ -211,7 +211,7 @@ def _names_of_images(rule: CameraRule, numbers: tuple[int, ...], headers: FileHe
 
 @once_for_same_cards
 def _name_and_reason(rule: CameraRule, header: Any, cards: Cards) -> tuple[str, str]:
-    """What `ccd_name_in_header` and `plane_reason` return: asked of every HDU, and remembered together."""
+    """Return `ccd_name_in_header` and `plane_reason`, which are asked of every HDU and kept together."""
     return ccd_name_in_header(rule, cards), plane_reason(rule, header)
 
 

@@ -1,4 +1,4 @@
-"""What the header of a tile-compressed image says about its table, understood once for all CCDs that say the same.
+"""The table of a tile-compressed image by its header, which is parsed once for all CCDs whose cards are the same.
 
 The CCDs of an exposure have headers that differ in a few cards. The cards that describe the table
 are taken out of the header as text, and the same text is not parsed twice.

@@ -1,4 +1,4 @@
-"""What an extension's header says about its size and image, understood once for all HDUs that say the same."""
+"""The size and the image of an extension by its header, found out once for all HDUs whose cards are the same."""
 
 from __future__ import annotations
 
