@@ -163,7 +163,7 @@ def sources(
     chosen, backend = arguments.settings(settings), select(device)
     listed, told = SourceList(), arguments.text("exposure", exposure)
     record = as_ccd(ccd, arguments.text("name", name))
-    (measured,) = measure_ccds(told, [record], chosen, backend, use=listed)
+    (measured,) = measure_ccds(told, [record], chosen, backend, stamp_use=listed)
     return source_table.of_ccd(told, measured, listed, chosen)
 
 

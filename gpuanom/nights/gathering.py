@@ -126,7 +126,7 @@ def _version(exposure: Exposure, settings: Settings) -> tuple[Version, str]:
     if exposure.version is not None:
         return exposure.version, exposure.version_label
     if exposure.files and all(map(exists, exposure.files)):
-        told = discover(exposure.files[:1], settings).told
+        told = discover(exposure.files[:1], settings).descriptions
         for about in told.values():
             return about.version, about.version_label
     return version_in_name(exposure.files[0]) if exposure.files else (((), "", (), ""), "")

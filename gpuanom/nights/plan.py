@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpuanom.errors import OutputError, printable
 from gpuanom.fits import Discovery, KnownFiles, discover
-from gpuanom.fits.headers.values import SUFFIXES
+from gpuanom.fits.opening.file_names import SUFFIXES
 from gpuanom.fits.opening.packed import ARCHIVES
 from gpuanom.naming import absolute, exists, path_text
 from gpuanom.records import Exposure, ExposureKey, Failure
