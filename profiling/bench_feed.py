@@ -128,7 +128,7 @@ def child(folder: Path, first: Path, few: Path, readers: int, repeats: int, *, s
     from gpuanom.fits import discover
     from gpuanom.measuring.threads import Works
     from gpuanom.nights.events import Events
-    from gpuanom.nights.keeping import fill
+    from gpuanom.nights.storing import fill
     from gpuanom.settings import Settings
     from gpuanom.store.store import Store
 

@@ -115,7 +115,7 @@ def child(nights: list[Path], readers: int) -> None:
     from gpuanom.fits import discover
     from gpuanom.measuring.threads import Works
     from gpuanom.nights.events import Events
-    from gpuanom.nights.keeping import fill
+    from gpuanom.nights.storing import fill
     from gpuanom.settings import Settings
     from gpuanom.store.store import Store
 

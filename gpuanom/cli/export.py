@@ -116,10 +116,10 @@ def export(
         require_replaceable(output)
     night = open_night(folder, reference=reference, relocate=relocate)
     tell_unfinished(night)
-    said, _ = labels.placed(labels.kept(folder), night.found)
-    if chosen_by.label and not said:
+    kept_labels, _ = labels.placed(labels.kept(folder), night.found)
+    if chosen_by.label and not kept_labels:
         raise OutputError(f"{folder}: holds no labels (import them: gpuanom label {folder} labels.csv)")
-    chosen = lists.choose(night, chosen_by, kinds, said, how)
+    chosen = lists.choose(night, chosen_by, kinds, kept_labels, how)
     if form == "regions" and output is not None:
         return _regions(night, chosen, output, "source" if "isophote" not in kinds else "isophote")
     if form == "exclude":

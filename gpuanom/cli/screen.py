@@ -233,10 +233,10 @@ class Screen:
 
         return show
 
-    def count(self, what: str) -> Callable[[int, int], None]:
+    def count(self, title: str) -> Callable[[int, int], None]:
         """Return a callable that shows progress, from the numbers of things that are done and of all things."""
         if not self.progress:
             return lambda _done, _total: None
         progress = self.progress
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(title, total=None)
         return lambda done, total: progress.update(task, completed=done, total=total)

@@ -138,9 +138,9 @@ def _give_up(out: IO[str]) -> None:
     _kill()
 
 
-def _tell(out: IO[str], **what: str) -> None:
+def _tell(out: IO[str], **message: str) -> None:
     try:
-        print(json.dumps(what), file=out, flush=True)
+        print(json.dumps(message), file=out, flush=True)
     except OSError:
         _kill()
 

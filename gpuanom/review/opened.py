@@ -17,9 +17,9 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import InputError, OutputError
 from gpuanom.naming import lines_on_idle, path_text
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
-from gpuanom.scoring.comparison import Comparison
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import given_references
+from gpuanom.scoring.histograms.comparison import Comparison
+from gpuanom.scoring.histograms.given_references import given_references
+from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store.planned import unfinished_line
 from gpuanom.store.store import NAME, Store
@@ -247,7 +247,7 @@ def open_night(
             named = given.origin if isinstance(reference, References) else str(reference)
             _require_same(folder, given, saved, named or "FILE")
         ranked = tables.ranked(store, settings, select(device), saved)
-        found, n_unmeasured = store.held(), store.n_unmeasured()
+        found, n_unmeasured = store.measured_exposures(), store.n_unmeasured()
     datasets = ranked.datasets
     return ScoredNight(
         folder=folder,

@@ -15,9 +15,9 @@ from pathlib import Path
 from gpuanom.errors import printable
 from gpuanom.naming import as_named_here, exists, path_text
 from gpuanom.records import Exposure
-from gpuanom.store.located import absolute_text
+from gpuanom.store.file_places import absolute_text
 from gpuanom.store.nulls import KeptNulls
-from gpuanom.store.schema import believed, has_table
+from gpuanom.store.schema import explaining_damage, has_table
 
 _LACKING = """
 FROM planned AS p WHERE NOT EXISTS (SELECT 1 FROM exposures AS e WHERE e.camera = p.camera AND e.exposure = p.exposure)
@@ -78,14 +78,14 @@ class PlannedExposures(KeptNulls):
 
     def n_unmeasured(self) -> int:
         """Return the number of exposures that runs were to measure and did not, since they were ended early."""
-        with self._explained():
+        with self._explaining_errors():
             if not has_table(self._db, "planned"):
                 return 0
             return int(self._db.execute(f"SELECT count(*) {_LACKING}").fetchone()[0])
 
     def share(self) -> Share | None:
         """Return the share of a night that the store holds; None for a whole night."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             if not has_table(self._db, "about"):
                 return None
             for (text,) in self._db.execute("SELECT value FROM about WHERE name = 'share'"):

@@ -13,8 +13,8 @@ from gpuanom.records import KINDS
 from gpuanom.report import course, page
 from gpuanom.report.pictures import Pictures, data_url, encoded_picture
 from gpuanom.review.opened import open_night
-from gpuanom.scoring.reference import DatasetReference, References
-from gpuanom.scoring.statistics_table import Measured
+from gpuanom.scoring.histograms.reference import DatasetReference, References
+from gpuanom.scoring.judged.statistics_table import Measured
 from tests.report import made
 from tests.report.test_page import parse
 
