@@ -25,8 +25,8 @@ MOST_EXPOSURES = 200
 LEAST_EXPOSURES = 20
 """A CCD that fewer exposures have measured has no pattern, and no statistics that need it."""
 LEAST_VALUES = 10
-"""A cell or step with a value in fewer exposures has no pattern. Sources hide other cells in each exposure: were as many
-values wanted as exposures, maps of a night of 20 exposures would consist of holes, and be compared with whole ones."""
+"""A cell or step with a value in fewer exposures has no pattern. Sources hide other cells in each exposure: if a cell
+needed 20 values, maps of a night of 20 exposures would consist of holes, and be compared with whole ones."""
 LEAST_SKY = 5.0
 """Where the sky of a CCD is under so many sigma in one of these exposures, its pattern does not scale with the sky."""
 
