@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from gpuanom.display import counted
 from gpuanom.errors import OutputError, printable
 from gpuanom.fits import Discovery, KnownFiles, discover
 from gpuanom.fits.opening.file_names import SUFFIXES
@@ -134,7 +135,7 @@ def to_measure(
     if differs:
         n_left = store.n_exposures() if is_empty else len(left)
         raise OutputError(
-            f"{store.path}: holds {n_left} exposures that are not among the inputs and were measured with other "
+            f"{store.path}: holds {counted(n_left, 'exposure')} not among the inputs and measured with other "
             f"settings: {differs} (choose another --output, or --existing overwrite to drop them)"
         )
     todo, elsewhere = [], []
