@@ -47,8 +47,8 @@ _DIRECTIONS = ("background_kl", "flat_background_kl", "flat_background_vector")
 """Statistics of the background's orientations, which tell that a pattern has a direction, whatever the pattern is."""
 
 SURE_STRIPES, ALONE_AMONG_ALL = 25.0, 10.0
-"""Stripes name the cause in place of these with so much evidence, and so many times that of other bands of periods:
-fringes and tree rings reach 22, and 9 times, in simulated nights, where stripes reach 46 and 14 times."""
+"""Stripes name the cause in place of these with so much evidence, and so many times that of other bands of periods. In
+simulated nights fringes and tree rings have an evidence of up to 22, and stripes of 32 pixels one of 33 to 93."""
 
 _STEPS = ("row_step", "column_step")
 
