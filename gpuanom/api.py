@@ -163,7 +163,7 @@ def sources(
     chosen, backend = arguments.settings(settings), select(device)
     listed, exposure_id = SourceList(), arguments.text("exposure", exposure)
     record = as_ccd(ccd, arguments.text("name", name))
-    (measured,) = measure_ccds(exposure_id, [record], chosen, backend, use=listed)
+    (measured,) = measure_ccds(exposure_id, [record], chosen, backend, stamp_use=listed)
     return source_table.of_ccd(exposure_id, measured, listed, chosen)
 
 

@@ -205,3 +205,23 @@ def test_a_file_that_was_moved_after_it_was_measured_is_found_where_it_is(tmp_pa
     run(capfd, command, tmp_path / "in", "-o", tmp_path / "fresh", *flags)
     for name in ("exposures.ecsv", "ccds.ecsv"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+
+
+def test_a_picture_of_images_that_were_moved_names_the_option(tmp_path, capfd):
+    nights.write(tmp_path / "in", 1, ccds=1)
+    run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out", *FLAGS)
+    (tmp_path / "in").rename(tmp_path / "elsewhere")
+    _, _, err = run(capfd, "show", tmp_path / "out", "1", "-o", tmp_path / "p.png")
+    assert "does not exist any more (restore the file, or give --relocate OLD=NEW where its folder was moved)" in err
+    assert run(capfd, "show", tmp_path / "out", "1", "-o", tmp_path / "p.png", "--relocate",
+               f"{tmp_path / 'in'}={tmp_path / 'elsewhere'}")[0] == 0  # fmt: skip
+
+
+def test_one_exposure_of_other_settings_is_counted_in_the_singular(tmp_path, capfd):
+    for i in (1, 2):
+        nights.write(tmp_path / "in", i, ccds=1)
+    run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out", *FLAGS)
+    (next((tmp_path / "in").glob("*2.fits"))).unlink()
+    code, _, err = run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out", "--threshold", "6", *FLAGS)
+    assert code == 2
+    assert "holds 1 exposure not among the inputs and measured with other settings: threshold" in err

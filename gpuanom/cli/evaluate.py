@@ -13,6 +13,7 @@ from rich.text import Text
 from gpuanom.cli.figures import figure_class, require_figure, require_table, save, write_table
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import kinds_of, night_argument, reference_option
+from gpuanom.cli.screen import tell_unfinished
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.records import KINDS
@@ -118,6 +119,7 @@ def evaluate(
     anomalies = judging.read_known(known) if known else []
     given_labels = [label for file in files for label in labels.read(file)] if files else labels.kept(folder)
     night = open_night(folder, reference=reference)
+    tell_unfinished(night)
     given_labels, strangers = labels.placed(given_labels, night.found)
     given_labels, strangers = labels.merged(given_labels), labels.merged(strangers)
     if not given_labels and not anomalies:

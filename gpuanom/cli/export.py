@@ -10,7 +10,7 @@ import click
 from gpuanom.backends.choice import select
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import kinds_of, night_argument, reference_option, relocate_option
-from gpuanom.cli.screen import Screen
+from gpuanom.cli.screen import Screen, tell_unfinished
 from gpuanom.errors import OutputError
 from gpuanom.files import require_replaceable, write_text
 from gpuanom.records import KINDS
@@ -115,6 +115,7 @@ def export(
     if output is not None and form != "regions":
         require_replaceable(output)
     night = open_night(folder, reference=reference, relocate=relocate)
+    tell_unfinished(night)
     kept_labels, _ = labels.placed(labels.kept(folder), night.found)
     if chosen_by.label and not kept_labels:
         raise OutputError(f"{folder}: holds no labels (import them: gpuanom label {folder} labels.csv)")

@@ -49,6 +49,7 @@ def history(nights: tuple[Path, ...], output: Path | None, quiet: bool) -> int:
             output,
             screen.count("ranking nights"),
             lambda error: screen.line(f"night left out: {error}"),
+            screen.say,
         )
         if n_repeated := repeated(gathered):
             exposures = "1 exposure is" if n_repeated == 1 else f"{n_repeated} exposures are"

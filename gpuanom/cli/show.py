@@ -21,6 +21,7 @@ from gpuanom.cameras.focalplane import places
 from gpuanom.cli.figures import figure_class, require_figure, save
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
+from gpuanom.cli.screen import tell_unfinished
 from gpuanom.cli.summary import KIND_NAMES, filled, summary_console
 from gpuanom.display import counted
 from gpuanom.errors import InputError, printable
@@ -83,6 +84,7 @@ def show(
     if output is not None:
         require_figure(output)
     night = open_night(folder, reference=reference, relocate=relocate)
+    tell_unfinished(night)
     row = _row(night, exposure, camera)
     _print(night, row, summary_console())
     if output is None:

@@ -163,7 +163,7 @@ def ccd_records(
 
 
 def _all_printable(texts: Sequence[str]) -> Sequence[str]:
-    """What `printable` makes of each text; most names and remarks need no change, which one look tells."""
+    """Make each text `printable`; most names and remarks need no change, which one look at all of them tells."""
     text = "".join(texts)
     return texts if text.isprintable() and " " not in text else list(map(printable, texts))
 

@@ -126,7 +126,7 @@ def _version(exposure: Exposure, settings: Settings) -> tuple[Version, str]:
     if exposure.version is not None:
         return exposure.version, exposure.version_label
     if exposure.files and all(map(exists, exposure.files)):
-        identities = discover(exposure.files[:1], settings).told
+        identities = discover(exposure.files[:1], settings).descriptions
         for about in identities.values():
             return about.version, about.version_label
     return version_in_name(exposure.files[0]) if exposure.files else (((), "", (), ""), "")

@@ -18,6 +18,7 @@ from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.naming import Relocation, exists, lines_on_idle
 from gpuanom.nights.events import Night
 from gpuanom.nights.gathering import each_once, gather
+from gpuanom.nights.unfinished import lacking_of
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.review import labels
 from gpuanom.review.opened import ScoredNight
@@ -28,6 +29,7 @@ from gpuanom.scoring.histograms.reference import DatasetReference, References
 from gpuanom.scoring.judged import kept_statistics
 from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.settings import Settings, difference
+from gpuanom.store.planned import unfinished_line
 from gpuanom.store.recorded_settings import require_alike
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
@@ -122,6 +124,8 @@ def _night_references(
 ) -> References:
     backend = select("cpu")
     with Store(folder / NAME, Settings(), read_only=True) as store:
+        if line := unfinished_line(folder, store.n_unmeasured()):
+            say(line)
         recorded, version = store.recorded_settings()
         settings, saved = tables.as_scored_last(store)
         ranked = tables.ranked(store, settings, backend, saved) if settings.statistics else None
@@ -176,6 +180,7 @@ def merge_nights(
     relocate: Mapping[str | Path, str | Path] | None = None,
     add: bool = False,
     say: Callable[[str], None] = lambda _line: None,
+    lacking: Callable[[str], None] | None = None,
 ) -> Tables:
     """Merge measured nights into a new one and rank all their exposures together.
 
@@ -204,6 +209,9 @@ def merge_nights(
     say : callable, optional
         Takes a line that a user should see: how the merged night is scored where the nights differ, the new ids of
         exposures with equal names, and which version of an exposure is taken.
+    lacking : callable, optional
+        Takes a line on a night that is not measured as a whole, or on shares of a night that are not among the inputs.
+        By default `say`.
 
     Returns
     -------
@@ -233,6 +241,8 @@ def merge_nights(
         stores = [opened.enter_context(Store(n / NAME, Settings(), read_only=True, moves=moves)) for n in nights]
         with Store(path, Settings(), read_only=True, moves=moves) if grows else nullcontext() as survey:
             given = list(zip(nights, stores, strict=True))
+            for line in lacking_of(given):
+                (lacking or say)(line)
             opened_stores = stores if survey is None else [survey, *stores]
             for line in lines_on_idle(set(moves).intersection(*(store.idle_moves for store in opened_stores))):
                 say(printable(line))

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from gpuanom.display import counted
 from gpuanom.errors import OutputError, printable
 from gpuanom.fits import Discovery, KnownFiles, discover
-from gpuanom.fits.headers.values import SUFFIXES
+from gpuanom.fits.opening.file_names import SUFFIXES
 from gpuanom.fits.opening.packed import ARCHIVES
 from gpuanom.naming import absolute, exists, path_text
 from gpuanom.records import Exposure, ExposureKey, Failure
@@ -169,7 +170,7 @@ def _require_same_settings(store: Store, found: Discovery, known: Mapping[Exposu
     if differs:
         n_others = store.n_exposures() if others is None else len(others)
         raise OutputError(
-            f"{store.path}: holds {n_others} exposures that are not among the inputs and were measured with other "
+            f"{store.path}: holds {counted(n_others, 'exposure')} not among the inputs and measured with other "
             f"settings: {differs} (choose another --output, or --existing overwrite to drop them)"
         )
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from gpuanom.fits.exposures.grouping import by_start, ids_by_place
-from gpuanom.fits.headers.values import clean, stem
+from gpuanom.fits.headers.values import clean
+from gpuanom.fits.opening.file_names import stem
 from gpuanom.naming import absolute, exists, natural_key
 from gpuanom.records import Exposure, ExposureKey, Version
 from gpuanom.store.set_aside import Copy, Placed

@@ -26,8 +26,10 @@ from gpuanom.nights.new_exposures import NewExposures
 from gpuanom.nights.preparation import Existing, run_arguments, store_path
 from gpuanom.nights.progress import with_bar
 from gpuanom.nights.scored_before import as_before
+from gpuanom.nights.unfinished import share_of
 from gpuanom.records import Failure
 from gpuanom.settings import Settings
+from gpuanom.store.planned import unfinished_line
 from gpuanom.store.reopened import unchanged
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables.left_out import left_out
@@ -174,15 +176,21 @@ def score(
         found = plan.with_held_files(run.paths, found, store, effective)
         if models is not None:
             models.tell_of_cameras((e.camera for e in found.exposures), lambda line: events.say(printable(line)))
+        share = None
         if shard is not None:
-            n_found = len(found.exposures)
+            n_found, share = len(found.exposures), share_of(found, *shard)
             found = plan.shard(found, *shard)
             events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
         todo = plan.to_measure(store, found, effective, events.say)
+        if run.paths:
+            store.plan(todo, share)
         events.plan(len(todo), len(found.exposures) - len(todo))
         new = NewExposures(effective, run.backends, device, run.threads, cluster, models, events)
         named = {e.key for e in found.exposures} if run.paths else None
         unread = new.measure(store, todo, named)
+        store.finished(todo)
+        if line := unfinished_line(None, store.n_unmeasured()):
+            events.say(line)
         if named is not None:
             tell_of_others(store, named, events.say)
         # Nothing of the tables is needed before the exposures are measured. In a long run `import_tables` has imported

@@ -293,17 +293,18 @@ class _Watch:
 
     def _say_decisions(self, found: Discovery) -> None:
         """Say what `gpuanom score` says of the files that have come, each once."""
-        new = {p: about for p, about in found.told.items() if p not in self._decided and self._arrivals.is_settled(p)}
+        files = found.descriptions.items()
+        new = {p: about for p, about in files if p not in self._decided and self._arrivals.is_settled(p)}
         self._decided.update(new)
-        for line in decisions(replace(found, told=new)):
+        for line in decisions(replace(found, descriptions=new)):
             _log.info("%s", line)
-        for kind, line in doubtful(replace(found, told=new)).items():
+        for kind, line in doubtful(replace(found, descriptions=new)).items():
             if kind not in self._doubted:
                 self._doubted.add(kind)
                 self._events.say(line)
         exposures = [e for e in found.exposures if e.camera not in self._bandless and self._is_ready(e)]
         if untold := untold_bands(replace(found, exposures=tuple(exposures))):
-            self._bandless.update(e.camera for e in exposures if not found.told[e.files[0]].band.known)
+            self._bandless.update(e.camera for e in exposures if not found.descriptions[e.files[0]].band.known)
             self._events.say(untold)
 
     def _is_ready(self, exposure: Exposure) -> bool:

@@ -222,6 +222,7 @@ def write_history(
     output: Path,
     progress: Callable[[int, int], None] | None = None,
     left_out: Callable[[GpuanomError], None] | None = None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """Write the history of scored nights as one HTML page.
 
@@ -236,6 +237,8 @@ def write_history(
     left_out : callable, optional
         Called with the error of each night that cannot be opened; the page is written without that night. By default
         the error is raised.
+    say : callable, optional
+        Takes a line on a night whose run was ended early.
 
     Returns
     -------
@@ -255,7 +258,10 @@ def write_history(
     n_left_out = 0
     for done, folder in enumerate(folders, start=1):
         try:
-            nights += _of_folder(open_night(folder))
+            night = open_night(folder)
+            nights += _of_folder(night)
+            if line := night.unfinished():
+                say(line)
         except GpuanomError as error:
             n_left_out += 1
             if left_out is None or n_left_out == len(folders):

@@ -194,6 +194,7 @@ def _about(
         "usual": [_usual(night, d, of_ccds) for d in datasets],
         "impacts": _impacts(night, leakage),
         "leakage": leakage,
+        "unmeasured": night.n_unmeasured,
         "latest": latest(night),
         "limits": limits(night),
         "reload": reload,

@@ -18,7 +18,7 @@ from astropy.table import Table
 
 from gpuanom.errors import InputError, OutputError
 from gpuanom.files import FITS, make_folder, whole_file
-from gpuanom.fits.ccds.names import measured_ccd
+from gpuanom.fits.ccds.names import measured_ccd_name
 from gpuanom.fits.ccds.sections import parse_section
 from gpuanom.fits.discover import rule_of
 from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
@@ -230,7 +230,7 @@ def _ccds(hdus: Any, exposure: Exposure, settings: Settings) -> Iterator[tuple[i
     for number, hdu in enumerate(hdus):
         if not hdu.is_image or len(hdu.shape) != 2 or min(hdu.shape) < settings.stamp_size:
             continue  # nothing that is scored
-        if name := measured_ccd(rule, hdu.header, Cards(hdu.header, hdus[0].header), number):
+        if name := measured_ccd_name(rule, hdu.header, Cards(hdu.header, hdus[0].header), number):
             yield number, name, hdu
 
 

@@ -149,7 +149,7 @@ def largest(power: Doubles, added: Doubles, grid: Grid) -> Doubles:
         Ratios, periods in pixels, and angles of the stripes in degrees in (-90, 90], from the x axis towards y. NaN
         where nothing was measured.
     """
-    from gpuanom.statistics.highest import highest_powers  # imports Numba, which a night ranked again needs not
+    from gpuanom.statistics.peaks_loop import highest_powers  # imports Numba, which a night ranked again needs not
 
     found = np.empty((len(power), 3, len(grid.bands)))
     share = np.where(added > 0.0, median_share(added), np.nan)

@@ -59,6 +59,8 @@ CREATE TABLE IF NOT EXISTS renamed (
 CREATE TABLE IF NOT EXISTS versions (
     camera TEXT NOT NULL, exposure TEXT NOT NULL, version TEXT NOT NULL, label TEXT NOT NULL,
     PRIMARY KEY (camera, exposure));
+CREATE TABLE IF NOT EXISTS planned (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, file TEXT NOT NULL, PRIMARY KEY (camera, exposure));
 CREATE TABLE IF NOT EXISTS nights (
     copy INTEGER NOT NULL, camera TEXT NOT NULL, exposure TEXT NOT NULL, position INTEGER NOT NULL,
     night TEXT NOT NULL, PRIMARY KEY (copy, camera, exposure, position, night)) WITHOUT ROWID;

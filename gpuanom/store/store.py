@@ -29,7 +29,8 @@ from gpuanom.store.exposure_rows import (
 )
 from gpuanom.store.file_places import absolute_text, follow_files, idle_moves, locator, place_files
 from gpuanom.store.known import Known, known_exposures
-from gpuanom.store.nulls import KeptNulls, forget_nulls
+from gpuanom.store.nulls import forget_nulls
+from gpuanom.store.planned import PlannedExposures, forget_planned
 from gpuanom.store.prepared_rows import prepared_rows
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
 from gpuanom.store.recorded_settings import (
@@ -49,7 +50,7 @@ from gpuanom.version import __version__
 NAME = "measurements.sqlite"
 
 
-class Store(KeptNulls):
+class Store(PlannedExposures):
     """The measurements of a night. Use as a context manager.
 
     Parameters
@@ -321,13 +322,12 @@ class Store(KeptNulls):
     def clear(self) -> None:
         """Forget everything."""
         with self._transaction() as db:
-            for table in (
-                *("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file", "renamed", "versions"),
-                *(CCD_COLUMNS_TABLE, *STATISTICS_TABLES, "nights", "night_failures"),
-            ):
+            tables = "exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file", "renamed", "versions"
+            for table in (*tables, CCD_COLUMNS_TABLE, *STATISTICS_TABLES, "nights", "night_failures"):
                 db.execute(f"DELETE FROM {table}")
             set_aside.forget_aside(db)
             forget_nulls(db)
+            forget_planned(db)
             write_classifier(db, "")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:

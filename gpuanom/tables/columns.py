@@ -16,7 +16,7 @@ class Column(NamedTuple):
 
 
 _SCORE = (
-    ("kl", "float", "", "KL divergence from the reference (eq. 1), the paper's score"),
+    ("kl", "float", "", "KL divergence from the reference (eq. 1)"),
     ("floor", "float", "", "KL divergence that counting noise alone gives"),
     ("z", "float", "", "KL divergence above that floor, in standard deviations of counting noise"),
     ("p", "float", "", "probability that counting noise alone gives so high a KL divergence"),
@@ -33,9 +33,15 @@ _LOCAL = (
 )
 
 
+_OF_THE_PAPER = {"source_kl": ", the paper's score", "background_kl": ", the paper's score"}
+
+
 def _columns_of(kind: str, quantity: str, columns: Sequence[tuple[str, str, str, str]]) -> list[Column]:
     """The columns of one kind of score, each described as those of a quantity."""
-    return [Column(f"{kind}_{name}", type_, unit, f"{quantity}: {text}") for name, type_, unit, text in columns]
+    return [
+        Column(f"{kind}_{name}", type_, unit, f"{quantity}: {text}{_OF_THE_PAPER.get(f'{kind}_{name}', '')}")
+        for name, type_, unit, text in columns
+    ]
 
 
 SOURCE_COLUMNS: tuple[Column, ...] = (

@@ -42,7 +42,7 @@ def prepare(ccds: Iterable[Ccd | CcdsTogether], most: int, staging: Staging | No
             if raw is None:
                 raw = cupy.empty(images[0].nbytes, np.uint8)
             # The stream keeps the order: these bytes are converted before the next CCD's take their place.
-            staging.upload(image.data, raw[: image.data.nbytes], image.place, image.lent)
+            staging.upload(image.data, raw[: image.data.nbytes], image.on_disk, image.lent)
             if image.datasum is not None:
                 damaged = cupy.full(most, -1, np.int32) if damaged is None else damaged
                 compare_sums(raw, [(i, 0, image.data.nbytes, image.datasum)], damaged)

@@ -43,6 +43,13 @@ _ALWAYS = 3
 _DIRECTED = ("source_vector", "isophote_vector", "ellipticity")
 """Statistics that have a direction; the images of a star that repeat lie along one, a donut's rim does not."""
 
+_DIRECTIONS = ("background_kl", "flat_background_kl", "flat_background_vector")
+"""Statistics of the background's orientations, which tell that a pattern has a direction, whatever the pattern is."""
+
+SURE_STRIPES, ALONE_AMONG_ALL = 25.0, 10.0
+"""Stripes name the cause in place of these with so much evidence, and so many times that of other bands of periods. In
+simulated nights fringes and tree rings have an evidence of up to 22, and stripes of 32 pixels one of 33 to 93."""
+
 _STEPS = ("row_step", "column_step")
 
 
@@ -134,18 +141,19 @@ def is_step(judged: JudgedStatistic) -> bool:
     return judged.name.removesuffix(WORST) in _STEPS
 
 
-def stripes_not_jitter(
+def stripes_of_one_period(
     statistics: Sequence[JudgedStatistic],
     evidence: Doubles,
     chosen: Integers,
     columns: Mapping[str, Doubles],
     check: float,
 ) -> Integers:
-    """Return which statistic names the cause where stripes along rows or columns look like rows that jitter.
+    """Return which statistic names the cause, where stripes of one period stand out less than what they also raise.
 
-    Rows of random levels have power at every period; stripes have theirs at one, and their spectrum stands out there
-    among the other periods of the same axis. So the stripes of one band of periods name the cause where their evidence
-    is strong, `ALONE` times that of every band but its neighbours, and where the stripes run along an axis.
+    The histograms of the background tell that there is a pattern with a direction, and no more. Rows of random levels
+    have power at every period; stripes have theirs at one, and those along rows or columns look like rows that jitter.
+    So the stripes of one band of periods name the cause where their evidence is strong, and many times that of every
+    band but its neighbours; in place of jitter, where they also run along an axis.
 
     Parameters
     ----------
@@ -167,6 +175,7 @@ def stripes_not_jitter(
     rows = np.array([names.index(f"stripe_power_{band}") for band in bands])
     of_bands = evidence[rows]
     jitters = np.array(["_jitter" in name for name in names], dtype=bool)
+    directions = np.array([name in _DIRECTIONS for name in names], dtype=bool)
     best = np.argmax(of_bands, axis=0)
     away = np.abs(np.arange(len(bands))[:, None] - best) > 1
     others = np.where(away, of_bands, -1.0).max(axis=0)
@@ -175,5 +184,6 @@ def stripes_not_jitter(
     angles = np.array([columns.get(f"stripe_angle_{band}", none) for band in bands])[best, np.arange(chosen.size)]
     with np.errstate(invalid="ignore"):
         along_an_axis = np.abs((angles + 45.0) % 90.0 - 45.0) <= ALONG_AN_AXIS
-    stripes = jitters[chosen] & (strongest >= check) & (strongest >= ALONE * others) & along_an_axis
-    return np.where(stripes, rows[best], chosen)
+    of_jitter = jitters[chosen] & along_an_axis & (strongest >= check) & (strongest >= ALONE * others)
+    sure = (strongest >= max(check, SURE_STRIPES)) & (strongest >= ALONE_AMONG_ALL * others)
+    return np.where(of_jitter | (directions[chosen] & sure), rows[best], chosen)

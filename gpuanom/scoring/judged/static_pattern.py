@@ -24,6 +24,9 @@ MOST_EXPOSURES = 200
 """A pattern is the median over at most so many exposures."""
 LEAST_EXPOSURES = 20
 """A CCD that fewer exposures have measured has no pattern, and no statistics that need it."""
+LEAST_VALUES = 10
+"""A cell or step with a value in fewer exposures has no pattern. Sources hide other cells in each exposure: if a cell
+needed 20 values, maps of a night of 20 exposures would consist of holes, and be compared with whole ones."""
 LEAST_SKY = 5.0
 """Where the sky of a CCD is under so many sigma in one of these exposures, its pattern does not scale with the sky."""
 
@@ -112,7 +115,7 @@ def pattern_fingerprint(statistics: DatasetStatistics, chosen: list[int], seed: 
     return digest.hexdigest()
 
 
-VERSION = 2
+VERSION = 3
 """Raised when these statistics are computed in another way: what a store keeps of them is then made again."""
 
 
@@ -169,12 +172,12 @@ def _shapes(pattern: CcdPatterns) -> tuple[int, ...]:
 
 
 def _median(values: Doubles) -> Doubles:
-    """The median along the first axis without NaN; NaN where fewer than `LEAST_EXPOSURES` values are left."""
+    """The median along the first axis without NaN; NaN where fewer than `LEAST_VALUES` values are left."""
     ordered = np.sort(values, axis=0)  # NaN last
     n = np.count_nonzero(np.isfinite(values), axis=0)
     low, high = (np.maximum(n, 1) - 1) // 2, np.maximum(n, 1) // 2
     middle = [np.take_along_axis(ordered, k[None], axis=0)[0] for k in (low, high)]
-    return np.where(n >= LEAST_EXPOSURES, (middle[0] + middle[1]) / 2.0, np.nan)
+    return np.where(n >= LEAST_VALUES, (middle[0] + middle[1]) / 2.0, np.nan)
 
 
 def less_patterns(patterns: Sequence[CcdPatterns], static: Sequence[StaticPattern | None], sky: Doubles) -> Singles:

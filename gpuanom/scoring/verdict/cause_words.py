@@ -176,7 +176,7 @@ def _named(measured: Measured, found: Evidence, strongest: Integers, check: floa
     rounded = np.round(np.where(np.isnan(found.of_statistics), -1.0, found.of_statistics), 6)
     evidence = np.asarray(rounded, dtype=np.float64)
     chosen = cause_choice.most_precise(evidence, strongest, precise, check, sure=False)
-    return cause_choice.stripes_not_jitter(found.statistics, evidence, chosen, measured.exposures, check)
+    return cause_choice.stripes_of_one_period(found.statistics, evidence, chosen, measured.exposures, check)
 
 
 def _worded(judged: JudgedStatistic, *, wide: bool, dark: bool) -> JudgedStatistic:

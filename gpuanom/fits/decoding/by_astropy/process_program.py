@@ -1,4 +1,4 @@
-"""The program of the processes in which `gpuanom.fits.decoding.astropy_process` decodes images through astropy.
+"""The program of the processes in which `gpuanom.fits.decoding.by_astropy.process` decodes images through astropy.
 
 The program is run as a file, so that it imports nothing of gpuanom. It reads requests from
 standard input: 24 bytes (number of bytes of the HDU, whether it is a primary HDU, most bytes of
@@ -76,15 +76,15 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (hard if is_short else memory, hard))
         try:
             data = np.ascontiguousarray(decoded(raw, bool(primary)))
-            about, pixels = {"shape": data.shape, "dtype": data.dtype.str}, data.tobytes()
+            outcome, pixels = {"shape": data.shape, "dtype": data.dtype.str}, data.tobytes()
         except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             number = error.errno if isinstance(error, OSError) else None
             # With all the memory that was asked for, the image must be damaged.
             if isinstance(error, MemoryError) and is_short:
                 number, lines = errno.ENOMEM, ["no memory to decode it"]
-            about, pixels = {"error": lines[0][:160], "errno": number}, b""
-        answers.write(json.dumps(about).encode() + b"\n" + pixels)
+            outcome, pixels = {"error": lines[0][:160], "errno": number}, b""
+        answers.write(json.dumps(outcome).encode() + b"\n" + pixels)
         answers.flush()
 
 

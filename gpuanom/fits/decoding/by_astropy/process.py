@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.fits.decoding import astropy_process_program
+from gpuanom.fits.decoding.by_astropy import process_program
 from gpuanom.system import patiently
 
 SECONDS, SECONDS_A_PIXEL = 30.0, 2e-6
@@ -62,41 +62,34 @@ def decode_isolated(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any
         When the system refuses to start a process or ends it, or the time is up. The image itself
         may be sound.
     """
-    return patiently(lambda: _attempted(raw, primary, n_pixels))
+    return patiently(lambda: _decode_once(raw, primary, n_pixels))
 
 
-def _attempted(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
-    process = _taken()
-    ended = threading.Event()
+def _decode_once(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
+    process = _waiting_process()
+    timed_out = threading.Event()
 
-    def end() -> None:
-        ended.set()
+    def stop() -> None:
+        timed_out.set()
         process.kill()
 
-    watchdog = threading.Timer(_seconds(n_pixels), end)
+    watchdog = threading.Timer(_time_limit(n_pixels), stop)
     watchdog.daemon = True
     watchdog.start()
     try:
-        answer = _asked(process, raw, primary, n_pixels)
-    except BaseException as error:
+        answer = _ask(process, raw, primary, n_pixels)
+    except (OSError, ValueError):
         watchdog.cancel()
         with suppress(subprocess.TimeoutExpired):  # if it ended by itself, its exit status tells why
-            process.wait(0.5 if isinstance(error, OSError | ValueError) else 0)
-        code = _ended(process)
-        if not isinstance(error, OSError | ValueError):
-            raise
-        if ended.is_set():
-            # `patiently` does not try again after EINVAL: another attempt would take as long.
-            raise OSError(errno.EINVAL, f"its decoder did not end within {_seconds(n_pixels):.0f} s") from None
-        if -code in _CRASHES:
-            raise ValueError(f"its decoder was ended by signal {-code}") from None
-        by_signal = f"was ended by signal {-code}, which the system sends when memory runs out"
-        why = by_signal if code < 0 else f"ended: {code}"
-        raise OSError(errno.EAGAIN, f"its decoder {why}") from None
+            process.wait(0.5)
+        raise _why_ended(_end(process), timed_out.is_set(), n_pixels) from None
+    except BaseException:
+        _end(process)
+        raise
     finally:
         watchdog.cancel()
     if isinstance(answer, OSError):
-        _ended(process)
+        _end(process)
         raise answer
     with _lock:
         _idle.append(process)
@@ -105,11 +98,22 @@ def _attempted(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
     return answer
 
 
-def _seconds(n_pixels: int) -> float:
+def _why_ended(code: int, timed_out: bool, n_pixels: int) -> OSError | ValueError:
+    """Return the error for a process that ended with this exit status before it gave an answer."""
+    if timed_out:
+        # `patiently` does not try again after EINVAL: another attempt would take as long.
+        return OSError(errno.EINVAL, f"its decoder did not end within {_time_limit(n_pixels):.0f} s")
+    if -code in _CRASHES:
+        return ValueError(f"its decoder was ended by signal {-code}")
+    by_signal = f"was ended by signal {-code}, which the system sends when memory runs out"
+    return OSError(errno.EAGAIN, f"its decoder {by_signal if code < 0 else f'ended: {code}'}")
+
+
+def _time_limit(n_pixels: int) -> float:
     return SECONDS + SECONDS_A_PIXEL * n_pixels
 
 
-def _asked(
+def _ask(
     process: subprocess.Popen[bytes], raw: bytes, primary: bool, n_pixels: int
 ) -> npt.NDArray[Any] | str | OSError:
     """Return the pixels, a text where the image cannot be decoded, or an OSError where the system refused something.
@@ -122,22 +126,23 @@ def _asked(
     requests, answers = process.stdin, process.stdout
     assert requests is not None
     assert answers is not None
-    requests.write(astropy_process_program.HEAD.pack(len(raw), primary, _MEMORY + _MEMORY_A_PIXEL * n_pixels))
+    requests.write(process_program.HEAD.pack(len(raw), primary, _MEMORY + _MEMORY_A_PIXEL * n_pixels))
     requests.write(raw)
     requests.flush()
-    about = json.loads(answers.readline())
-    if "error" in about:
-        number = about.get("errno")
-        return str(about["error"]) if number is None else OSError(int(number), str(about["error"]))
-    if math.prod(about["shape"]) > n_pixels:
+    outcome = json.loads(answers.readline())
+    if "error" in outcome:
+        number = outcome.get("errno")
+        return str(outcome["error"]) if number is None else OSError(int(number), str(outcome["error"]))
+    if math.prod(outcome["shape"]) > n_pixels:
+        _end(process)  # its next answer would begin with these pixels
         return "its pixels are more than its header says"
-    data = np.empty(about["shape"], dtype=about["dtype"])
+    data = np.empty(outcome["shape"], dtype=outcome["dtype"])
     if answers.readinto(memoryview(data).cast("B")) != data.nbytes:  # type: ignore[attr-defined, arg-type]
         raise ValueError("the process has ended")
     return data
 
 
-def _taken() -> subprocess.Popen[bytes]:
+def _waiting_process() -> subprocess.Popen[bytes]:
     """Return a process that waits for an image; a new process where none waits."""
     with _lock:
         while _idle:
@@ -146,11 +151,11 @@ def _taken() -> subprocess.Popen[bytes]:
                 return process
             _close(process)
     # -P: Python must not import modules from the folder of the program.
-    command = [sys.executable, "-P", "-W", "ignore", str(Path(astropy_process_program.__file__))]
+    command = [sys.executable, "-P", "-W", "ignore", str(Path(process_program.__file__))]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
-def _ended(process: subprocess.Popen[bytes]) -> int:
+def _end(process: subprocess.Popen[bytes]) -> int:
     """End a process, and return its exit status."""
     process.kill()
     code = process.wait()
@@ -169,11 +174,11 @@ def _end_all() -> None:
     """End the processes that wait for an image."""
     with _lock:
         for process in _idle:
-            _ended(process)
+            _end(process)
         _idle.clear()
 
 
-def _forked() -> None:
+def _forget_processes() -> None:
     """Forget the processes after a fork: they belong to the parent process."""
     global _lock
     _lock = threading.Lock()
@@ -184,4 +189,4 @@ def _forked() -> None:
 
 
 atexit.register(_end_all)
-os.register_at_fork(after_in_child=_forked)
+os.register_at_fork(after_in_child=_forget_processes)

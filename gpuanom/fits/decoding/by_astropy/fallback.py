@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.fits.decoding.astropy_process import decode_isolated
-from gpuanom.fits.decoding.astropy_process_program import decoded
+from gpuanom.fits.decoding.by_astropy.process import decode_isolated
+from gpuanom.fits.decoding.by_astropy.process_program import decoded
 from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
 
 log = logging.getLogger("gpuanom")
 
 
-def through_astropy(raw: bytes, primary: bool, n_pixels: int, what: str, where: str) -> npt.NDArray[Any]:
+def through_astropy(raw: bytes, primary: bool, n_pixels: int, reason: str, where: str) -> npt.NDArray[Any]:
     """Read the pixels of one HDU through astropy, with BSCALE and BZERO applied, and log that this was done.
 
     Parameters
@@ -27,7 +27,7 @@ def through_astropy(raw: bytes, primary: bool, n_pixels: int, what: str, where: 
     n_pixels : int
         Number of pixels that the header of a compressed image claims. 0 for an uncompressed image,
         which is read without a separate process.
-    what, where : str
+    reason, where : str
         Why only astropy can read the image, and its file and HDU, for the log.
 
     Returns
@@ -40,7 +40,7 @@ def through_astropy(raw: bytes, primary: bool, n_pixels: int, what: str, where: 
     Exception
         Whatever astropy and its decoders raise.
     """
-    log.info("%s: %s: read through astropy, which is slower", where, what)
+    log.info("%s: %s: read through astropy, which is slower", where, reason)
     if n_pixels:
         return decode_isolated(raw, primary, n_pixels)
     import astropy.io.fits  # noqa: F401 (warnings are ignored of what is imported)
