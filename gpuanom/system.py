@@ -49,7 +49,7 @@ _REMEDIES = {
     errno.EIO: "the disk or the network failed: check the system's log; the next run tries again",
     errno.EACCES: "change its permissions",
     errno.EPERM: "change its permissions",
-    errno.ENOENT: "restore the file",
+    errno.ENOENT: "restore the file, or give --relocate OLD=NEW where its folder was moved",
     errno.ENOSPC: "make room there, or set TMPDIR to a folder with room",
     errno.EDQUOT: "make room there, or set TMPDIR to a folder with room",
 }

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpuanom.scoring import cause_choice
-from gpuanom.scoring.verdict import judge
+from gpuanom.scoring.evidence import cause_choice
+from gpuanom.scoring.verdict.judge import judge
 
 SCRIPT = Path(__file__).parent.parent / "profiling" / "verdict_thresholds.py"
 CCDS, ODD = 9, 40

@@ -28,7 +28,8 @@ def documents():
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "mkdocs.yml")),
         *sorted((ROOT / "docs").glob("*.md")),
         *sorted((ROOT / "kernels").glob("*.md")),
-        *(ROOT / "profiling" / name for name in ("README.md", "log.md")),
+        ROOT / "profiling" / "README.md",
+        *sorted((ROOT / "profiling" / "log").glob("*.md")),
         ROOT / "tests" / "device" / "README.md",
     ]
 

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 import gpuanom
-from gpuanom.autoencoder import draw
+from gpuanom.autoencoder import drawn_stamps
 from gpuanom.backends.choice import select
 from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.records import Exposure
@@ -66,7 +66,7 @@ def test_reports_and_lists_from_another_folder(base, tmp_path, monkeypatch, capf
     assert [Path(line).parent for line in out.splitlines()] == [base / "n1"]
     assert run(capfd, "show", base / "o_n1", "img0", "-o", tmp_path / "p.png")[0] == 0
     assert run(capfd, "export", base / "o_n1", "--format", "regions", "--rank", "1", "-o", tmp_path / "regions")[0] == 0
-    found, _ = draw.candidates([base / "o_n1"])
+    found, _ = drawn_stamps.candidates([base / "o_n1"])
     assert all(file.is_file() for candidate in found for file in candidate.exposure.files)
 
 
@@ -147,7 +147,7 @@ def test_an_exposure_of_another_id_keeps_its_points(base, tmp_path):
 def test_references_and_training_keep_exposures_of_equal_names_apart(base):
     (dataset,) = gpuanom.make_references([base / "o_n1", base / "o_n2"]).datasets
     assert sorted(dataset.exposures) == ["n1-img0", "n1-img1", "n2-img0", "n2-img1"]
-    found, _ = draw.candidates([base / "o_n1", base / "o_n2"])
+    found, _ = drawn_stamps.candidates([base / "o_n1", base / "o_n2"])
     assert [c.exposure.exposure for c in found] == ["n1-img0", "n1-img1", "n2-img0", "n2-img1"]
     assert [c.exposure.points_id for c in found] == ["img0", "img1", "img0", "img1"]
 
@@ -205,3 +205,23 @@ def test_a_file_that_was_moved_after_it_was_measured_is_found_where_it_is(tmp_pa
     run(capfd, command, tmp_path / "in", "-o", tmp_path / "fresh", *flags)
     for name in ("exposures.ecsv", "ccds.ecsv"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+
+
+def test_a_picture_of_images_that_were_moved_names_the_option(tmp_path, capfd):
+    nights.write(tmp_path / "in", 1, ccds=1)
+    run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out", *FLAGS)
+    (tmp_path / "in").rename(tmp_path / "elsewhere")
+    _, _, err = run(capfd, "show", tmp_path / "out", "1", "-o", tmp_path / "p.png")
+    assert "does not exist any more (restore the file, or give --relocate OLD=NEW where its folder was moved)" in err
+    assert run(capfd, "show", tmp_path / "out", "1", "-o", tmp_path / "p.png", "--relocate",
+               f"{tmp_path / 'in'}={tmp_path / 'elsewhere'}")[0] == 0  # fmt: skip
+
+
+def test_one_exposure_of_other_settings_is_counted_in_the_singular(tmp_path, capfd):
+    for i in (1, 2):
+        nights.write(tmp_path / "in", i, ccds=1)
+    run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out", *FLAGS)
+    (next((tmp_path / "in").glob("*2.fits"))).unlink()
+    code, _, err = run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out", "--threshold", "6", *FLAGS)
+    assert code == 2
+    assert "holds 1 exposure not among the inputs and measured with other settings: threshold" in err

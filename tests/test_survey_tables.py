@@ -191,6 +191,9 @@ def test_rows_are_chosen_by_a_condition(scored, tmp_path, suffix, monkeypatch):
         ("bandd = 'r'", "do you mean band"),
         ("band = band_r", "a text has single quotes: 'band_r'"),
         ("bands = 'r' and exposure > 'x'", "do you mean band"),
+        ("sigma > 40", "no such column: sigma .--table ccds has it"),
+        ("probability > 0.2", "no such column: probability .these tell of it: source_p, "),
+        ("moon > 0.2", "docs/tables.md has all columns"),
         ("band = ", "a condition is SQL"),
         ("1); DELETE FROM rows; --", "cannot be used"),
         ("load_extension('x')", "cannot be used"),
@@ -207,6 +210,8 @@ def test_tables_that_are_not_there_or_damaged_are_one_line(scored, tmp_path):
         selection.select(tmp_path)
     with pytest.raises(InputError, match="do you mean ccd"):
         selection.select(scored, "ccds", columns=["cdd"])
+    with pytest.raises(InputError, match=r"has no column worst_ccd \(--table exposures has it"):
+        selection.select(scored, "ccds", columns=["worst_ccd"])
     (tmp_path / "exposures.ecsv").write_text("a b\n1 2\n")
     with pytest.raises(OutputError, match="cannot be read"):
         selection.select(tmp_path)

@@ -12,6 +12,7 @@ import importlib.util
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -84,12 +85,11 @@ def select(folder: Path, table: str = "exposures", where: str = "", columns: Seq
     """
     path = _newest(folder, table)
     require_version(folder / STORE_NAME)
-    known = _parquet_columns(path) if path.suffix == ".parquet" else _ecsv_columns(path)
+    known = _columns(path)
     by_name = {column.name: column for column in known}
     for name in columns:
         if name not in by_name:
-            near = difflib.get_close_matches(name, by_name, 1)
-            raise InputError(f"{path}: has no column {printable(name)}{f' (do you mean {near[0]}?)' if near else ''}")
+            raise InputError(f"{path}: has no column {printable(name)} ({_instead_of(name, path, known)})")
     wanted = list(columns) or list(by_name)
     query = f"SELECT {', '.join(map(_quoted, wanted))} FROM rows WHERE ({where.strip() or '1'}\n)"
     used = _columns_used(path, query, known, where)
@@ -107,11 +107,28 @@ def _newest(folder: Path, table: str) -> Path:
     return max(found, key=lambda path: path.stat().st_mtime_ns)
 
 
+def _columns(path: Path) -> tuple[Column, ...]:
+    return _parquet_columns(path) if path.suffix == ".parquet" else _ecsv_columns(path)
+
+
+def _instead_of(name: str, path: Path, known: Sequence[Column]) -> str:
+    """A hint for somebody who asks for a column that a table does not have."""
+    other = TABLES[1 - TABLES.index(path.stem)]
+    with suppress(OutputError):
+        if name in {column.name for column in _columns(_newest(path.parent, other))}:
+            return f"--table {other} has it"
+    if near := difflib.get_close_matches(name, [column.name for column in known], 1):
+        return f"do you mean {near[0]}?"
+    if told := [column.name for column in known if name and name.lower() in column.description.lower()]:
+        return f"these tell of it: {', '.join(told[:4])}"
+    return "docs/tables.md has all columns"
+
+
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _made(columns: Sequence[Column]) -> sqlite3.Connection:
+def _database(columns: Sequence[Column]) -> sqlite3.Connection:
     """An empty table of these columns."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.execute(f"CREATE TABLE rows ({', '.join(f'{_quoted(c.name)} {_TYPES[c.kind]}' for c in columns)})")
@@ -130,7 +147,7 @@ def _columns_used(path: Path, query: str, known: Sequence[Column], where: str) -
             return sqlite3.SQLITE_DENY if (second or "").lower() == "load_extension" else sqlite3.SQLITE_OK
         return sqlite3.SQLITE_OK if action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_DENY
 
-    db = _made(known)
+    db = _database(known)
     try:
         db.set_authorizer(allowed)
         db.execute(query).fetchall()
@@ -139,8 +156,9 @@ def _columns_used(path: Path, query: str, known: Sequence[Column], where: str) -
         if text.startswith('near ")"') or text == "incomplete input":
             text = _alone(db, where)
         missing = re.match(r"no such column: (.*)", text)
-        near = difflib.get_close_matches(missing[1], [c.name for c in known], 1) if missing else []
-        hint = f"do you mean {near[0]}?" if near else "a condition is SQL, as in band = 'r' and source_z > 5"
+        hint = "a condition is SQL, as in band = 'r' and source_z > 5"
+        if missing:
+            hint = _instead_of(missing[1], path, known)
         if missing and re.search(rf"[=<>]\s*{re.escape(missing[1])}\b", query):  # a text that lacks its quotes
             hint = f"a text has single quotes: '{printable(missing[1])}'"
         raise InputError(f"{path}: the condition cannot be used: {printable(text)} ({hint})") from None
@@ -162,7 +180,7 @@ def _chosen(
     path: Path, query: str, read: Sequence[Column], parts: Iterator[Iterable[Sequence[Any]]]
 ) -> Iterator[tuple[Any, ...]]:
     """The chosen rows of each part."""
-    db = _made(read or [Column("rowid_", "int", "", "")])
+    db = _database(read or [Column("rowid_", "int", "", "")])
     insert = f"INSERT INTO rows VALUES ({', '.join('?' * max(1, len(read)))})"
     try:
         for part in parts:

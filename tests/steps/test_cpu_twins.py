@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gpuanom.backends.cpu import gradients, isophote, pixels, polynomial, sources
 from gpuanom.backends.gradient_filter import filter_weights
 from gpuanom.records import Unfit
-from gpuanom.scoring.divergences import _pooled
+from gpuanom.scoring.histograms.divergences import _pooled
 
 C = np.array([1200.3, 17.1, -9.7, 3.3, -2.9, 5.1])
 
