@@ -157,7 +157,7 @@ class Mosaic:
         if self.sky is None:
             return list(map(self._axes, names, skies))
         turns = _relative(self.sky, skies)
-        whys = [f"{_WORDS[found]}, by its WCS beside CCD {self.first}'s" for found in Turn]
+        whys = [f"{_WORDS[found]}, as its WCS says beside that of {self.first}" for found in Turn]
         axes = list(map(CcdAxes, turns, matrices, map(whys.__getitem__, turns)))
         axes[names.index(self.first)] = self._axes(self.first, self.sky)
         return axes
@@ -170,12 +170,12 @@ class Mosaic:
         if self.sky is None:
             return CcdAxes(Turn.NONE, matrix, "no CCD has a celestial WCS: angles are along the CCD's own axes")
         if sky is None:
-            remark = f"no celestial WCS says how it lies beside CCD {self.first}: taken as it is" if self.turned else ""
+            remark = f"no celestial WCS says how it lies beside {self.first}: taken as it is" if self.turned else ""
             return CcdAxes(Turn.NONE, None, remark or "no celestial WCS: taken as it is", remark)
         if name == self.first:
             return CcdAxes(Turn.NONE, matrix, "its axes stand for the focal plane's (first CCD with a celestial WCS)")
         (found,) = _relative(self.sky, [sky])
-        return CcdAxes(found, matrix, f"{_WORDS[found]}, by its WCS beside CCD {self.first}'s")
+        return CcdAxes(found, matrix, f"{_WORDS[found]}, as its WCS says beside that of {self.first}")
 
 
 def axes_of_file(rule: CameraRule, names: tuple[str | None, ...], headers: FileHeaders) -> list[CcdAxes]:
