@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gpuanom.records import KINDS, Ccd, CcdMeasurement, Exposure, Measurement, Turn, Unfit
     from gpuanom.review import plots
     from gpuanom.review.opened import ScoredNight, open_night
-    from gpuanom.scoring.reference import References
+    from gpuanom.scoring.histograms.reference import References
     from gpuanom.settings import Settings
     from gpuanom.tables.build import Tables
 
@@ -53,7 +53,7 @@ _HOMES: dict[str, str] = {
     **dict.fromkeys(_RECORDS, "gpuanom.records"),
     "plots": "gpuanom.review",
     **dict.fromkeys(("ScoredNight", "open_night"), "gpuanom.review.opened"),
-    "References": "gpuanom.scoring.reference",
+    "References": "gpuanom.scoring.histograms.reference",
     "Settings": "gpuanom.settings",
     "Tables": "gpuanom.tables.build",
 }

@@ -16,8 +16,8 @@ from gpuanom.measuring.exposure_record import exposure_record
 from gpuanom.measuring.images import as_ccd, as_ccds
 from gpuanom.measuring.source_list import SourceList
 from gpuanom.records import Exposure, Measurement
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import given_references
+from gpuanom.scoring.histograms.given_references import given_references
+from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store.store import Store
 from gpuanom.tables import build as tables
@@ -161,10 +161,10 @@ def sources(
     ([(100, 80)], 0)
     """
     chosen, backend = arguments.settings(settings), select(device)
-    listed, told = SourceList(), arguments.text("exposure", exposure)
+    listed, exposure_id = SourceList(), arguments.text("exposure", exposure)
     record = as_ccd(ccd, arguments.text("name", name))
-    (measured,) = measure_ccds(told, [record], chosen, backend, use=listed)
-    return source_table.of_ccd(told, measured, listed, chosen)
+    (measured,) = measure_ccds(exposure_id, [record], chosen, backend, stamp_use=listed)
+    return source_table.of_ccd(exposure_id, measured, listed, chosen)
 
 
 def rank(

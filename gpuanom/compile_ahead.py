@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 MODULES = (
     "tile_bounds", "fits.decoding.rice_bits", "fits.decoding.byteorder", "fits.decoding.tile_table_loop",
     "fits.decoding.images_together_loop", "fits.opening.hdu_list_loop", "fits.decoding.dither", "fits.decoding.rice",
-    "backends.cpu.points", "backends.cpu.isophote", "backends.cpu.moments", "backends.cpu.sources",
-    "backends.cpu.gradients", "backends.cpu.stamps", "backends.cpu.residual", "backends.cpu.pattern_rows",
-    "backends.cpu.patterns", "backends.cpu.spectrum", "backends.cpu.shapes", "backends.cpu.repeats",
-    "statistics.ordered", "statistics.pairwise", "statistics.radon", "statistics.highest", "statistics.jitter",
-    "statistics.added_powers", "statistics.step_filter", "statistics.running_median", "statistics.patches",
-    "statistics.map_rms", "statistics.robust", "statistics.beyond_pattern", "rounded", "text_codes", "row_texts",
-    "histogram_sums", "scoring.exposure_loops",
+    "backends.cpu.points", "backends.cpu.pixels", "backends.cpu.isophote", "backends.cpu.moments",
+    "backends.cpu.sources", "backends.cpu.gradients", "backends.cpu.stamps", "backends.cpu.residual",
+    "backends.cpu.pattern_rows", "backends.cpu.patterns", "backends.cpu.spectrum", "backends.cpu.shapes",
+    "backends.cpu.repeats", "statistics.sorting", "statistics.sums_and_medians", "statistics.radon",
+    "statistics.peaks_loop", "statistics.jitter", "statistics.added_powers", "statistics.step_filter",
+    "statistics.running_median", "statistics.patches", "statistics.map_rms", "statistics.robust",
+    "statistics.beyond_pattern", "rounded", "text_codes", "row_texts", "histogram_sums",
+    "scoring.judged.exposure_loops",
 )  # fmt: skip
 """The modules with compiled loops, roughly in the order in which a run needs the loops."""
 MOST = 3

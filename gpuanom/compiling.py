@@ -23,7 +23,7 @@ PATIENCE = 0.5
 
 _lock = threading.Lock()
 _listener: Callable[[str], None] | None = None
-_said: set[str] = set()
+_shown: set[str] = set()
 
 
 def listen(listener: Callable[[str], None] | None) -> Callable[[str], None] | None:
@@ -51,9 +51,9 @@ def begun(line: str) -> None:
     """
     with _lock:
         listener = _listener
-        if listener is None or line in _said:
+        if listener is None or line in _shown:
             return
-        _said.add(line)
+        _shown.add(line)
     listener(line)
 
 

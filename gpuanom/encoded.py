@@ -92,7 +92,7 @@ class RawImage:
         Pixel = stored number x bscale + bzero, in the image's unit.
     blank : int
         The stored integer that means "no value"; `NO_BLANK` where there is none.
-    place : BytesOnDisk, optional
+    on_disk : BytesOnDisk, optional
         Where `data` lies on disk, if a GPU may read the bytes without a check by the host.
     lent : bool, optional
         Whether `data` lies in memory that the backend lent, see `Room`.
@@ -107,7 +107,7 @@ class RawImage:
     bscale: float = 1.0
     bzero: float = 0.0
     blank: int = NO_BLANK
-    place: BytesOnDisk | None = None
+    on_disk: BytesOnDisk | None = None
     lent: bool = False
     datasum: int | None = None
 
@@ -145,7 +145,7 @@ class RiceImage:
     decoded : tuple of (int, ndarray)
         Tiles that are not Rice-coded, such as constant rows: number of the tile, and (rows,
         columns) float32 pixels.
-    place, lent, datasum
+    on_disk, lent, datasum
         See `RawImage`.
     """
 
@@ -163,7 +163,7 @@ class RiceImage:
     zero: npt.NDArray[np.float64]
     blank: npt.NDArray[np.int64]
     decoded: tuple[tuple[int, npt.NDArray[np.float32]], ...] = ()
-    place: BytesOnDisk | None = None
+    on_disk: BytesOnDisk | None = None
     lent: bool = False
     datasum: int | None = None
 

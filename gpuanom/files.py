@@ -67,15 +67,15 @@ def cannot_be_written(path: Path, error: OSError, remedy: str = "") -> OutputErr
     OutputError
         To be raised by the caller.
     """
-    what = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     number = error.errno or 0
-    if what.startswith("Not enough space on disk"):  # as astropy says it, with the bytes that it asked for
-        number, what = errno.ENOSPC, os.strerror(errno.ENOSPC)
-    usual = _REMEDIES.get(number, "")
+    if reason.startswith("Not enough space on disk"):  # as astropy says it, with the bytes that it asked for
+        number, reason = errno.ENOSPC, os.strerror(errno.ENOSPC)
+    usual_remedy = _REMEDIES.get(number, "")
     if number in (errno.EEXIST, errno.ENOENT) and (link := _broken_link(path)):
-        what, usual = link
-    advice = "; ".join(text for text in (usual, remedy) if text)
-    return OutputError(printable(f"{path_text(path)}: cannot be written: {what}{f' ({advice})' if advice else ''}"))
+        reason, usual_remedy = link
+    advice = "; ".join(text for text in (usual_remedy, remedy) if text)
+    return OutputError(printable(f"{path_text(path)}: cannot be written: {reason}{f' ({advice})' if advice else ''}"))
 
 
 def _broken_link(path: Path) -> tuple[str, str] | None:
@@ -203,8 +203,8 @@ def _partial_alone(target: Path) -> Iterator[Path]:
     The usual name is taken by the program that locks the folder, so that a killed program leaves no more than one file.
     """
     with _locked(target.parent, wait=False) as alone:
-        own = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
-        yield partial_path(target) if alone else own
+        of_this_thread = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.partial")
+        yield partial_path(target) if alone else of_this_thread
 
 
 @contextmanager

@@ -31,9 +31,9 @@ def set_at_once(kind: type[Record]) -> type[Record]:
         raise TypeError(f"{kind.__name__} does more than to set its fields when it is made")
     arguments = ", ".join(f"{name}=_defaults[{name!r}]" if name in defaults else name for name in names)
     values = ", ".join(f"{name}={name}" for name in names)
-    made: dict[str, Any] = {"_defaults": defaults}
-    exec(f"def __init__(self, {arguments}):\n    self.__dict__.update({values})", made)
-    init = made["__init__"]
+    namespace: dict[str, Any] = {"_defaults": defaults}
+    exec(f"def __init__(self, {arguments}):\n    self.__dict__.update({values})", namespace)
+    init = namespace["__init__"]
     init.__qualname__, init.__module__ = f"{kind.__qualname__}.__init__", kind.__module__
     init.__annotations__ = kind.__init__.__annotations__
     kind.__init__ = init  # type: ignore[method-assign]

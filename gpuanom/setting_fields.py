@@ -135,14 +135,14 @@ def difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 
 def _differing_rules(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """What differs between the camera rules of two records: the names of rules, or of the keys of a rule."""
-    told = []
+    differences = []
     for name in sorted(set(ours) | set(theirs)):
         if name not in ours or name not in theirs:
-            told.append(f"camera rule '{name}' only {'here' if name in ours else 'there'}")
+            differences.append(f"camera rule '{name}' only {'here' if name in ours else 'there'}")
         elif ours[name] != theirs[name]:
             keys = [k for k in sorted({*ours[name], *theirs[name]}) if ours[name].get(k) != theirs[name].get(k)]
-            told.append(f"camera rule '{name}' with other {', '.join(keys)}")
-    return ", ".join(told)
+            differences.append(f"camera rule '{name}' with other {', '.join(keys)}")
+    return ", ".join(differences)
 
 
 def any_value(_value: object) -> bool:

@@ -7,9 +7,10 @@ measurements are compared belongs to the *score*. Measurements made with other m
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +59,7 @@ class Settings(PaperSettings):
     Raises
     ------
     SettingsError
-        When a value has the wrong type or is impossible; the message names the setting.
+        When a name is unknown, or a value has the wrong type or is impossible; the message names the setting.
     """
 
     statistics: bool = setting(
@@ -164,15 +165,8 @@ class Settings(PaperSettings):
         """
         if not isinstance(values, Mapping):
             raise SettingsError(f"{origin}: must be a mapping of names to values")
-        known = {f.name for f in dataclasses.fields(cls)}
-        for name in values:
-            if name not in known:
-                import difflib
-
-                near = difflib.get_close_matches(str(name), known, 1)
-                remedy = f"do you mean {near[0]}?" if near else "`gpuanom settings` lists them"
-                raise SettingsError(f"{origin}: unknown setting '{name}' ({remedy})")
         try:
+            _require_known(values)
             return cls(**{name: from_toml_value(name, value) for name, value in values.items()})
         except SettingsError as error:
             raise SettingsError(f"{origin}: {error}") from None
@@ -238,7 +232,7 @@ class Settings(PaperSettings):
         Raises
         ------
         SettingsError
-            When a value is impossible.
+            On an unknown name or an impossible value.
         """
         return dataclasses.replace(self, **changes)
 
@@ -291,7 +285,7 @@ class Settings(PaperSettings):
         values = self._of_stages(SCORE, STATISTICS)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
-    def told(self) -> dict[str, Any]:
+    def effective_scoring(self) -> dict[str, Any]:
         """The settings of `scoring` that matter: without those of METHOD.md Part II where it is turned off.
 
         Returns
@@ -368,6 +362,32 @@ class Settings(PaperSettings):
         return self.smooth_size + 2 * self.gradient_reach
 
 
+def _require_known(names: Iterable[str]) -> None:
+    """Refuse names that no setting has, and say which setting may be meant."""
+    known = {f.name for f in dataclasses.fields(Settings)}
+    for name in names:
+        if name not in known:
+            import difflib
+
+            near = difflib.get_close_matches(str(name), known, 1)
+            remedy = f"do you mean {near[0]}?" if near else "`gpuanom settings` lists them"
+            raise SettingsError(f"unknown setting '{name}' ({remedy})")
+
+
+def _by_known_names(init: Callable[..., None]) -> Callable[..., None]:
+    """Return the ``__init__`` of `Settings`, with an error that a user understands for a name that is misspelt."""
+
+    @functools.wraps(init)
+    def checked_init(self: Settings, *values: object, **settings: object) -> None:
+        if values:
+            raise SettingsError(f"Settings are given by their names, such as threshold=5.0 (not {values[0]!r} alone)")
+        _require_known(settings)
+        init(self, **settings)
+
+    return checked_init
+
+
+Settings.__init__ = _by_known_names(Settings.__init__)  # type: ignore[method-assign]
 Settings.__doc__ = with_attributes(Settings.__doc__, dataclasses.fields(Settings))
 
 

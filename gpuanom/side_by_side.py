@@ -44,7 +44,7 @@ def side_by_side(
     wanted = list(items)
     if many and len(wanted) > 1:
         return _Work(function, wanted, most).results()
-    outer: _Work | None = getattr(_here, "work", None)
+    outer: _Work | None = getattr(_of_thread, "work", None)
     results = []
     for item in wanted:
         if outer is not None:
@@ -66,7 +66,7 @@ def steps_side_by_side(*steps: Callable[[], Any], many: bool = True) -> list[Any
     return side_by_side(lambda step: step(), steps, many=many)
 
 
-_here = threading.local()
+_of_thread = threading.local()
 _lock = threading.Lock()
 """Held while the work below is looked at or changed.
 
@@ -97,15 +97,15 @@ class _Work:
 
     def __init__(self, function: Callable[[Any], Any], items: Sequence[Any], most: int) -> None:
         self._function, self._most = function, most
-        self._left, self._found = deque(enumerate(items)), [None] * len(items)
-        self._outer: _Work | None = getattr(_here, "work", None)
+        self._remaining, self._results = deque(enumerate(items)), [None] * len(items)
+        self._outer: _Work | None = getattr(_of_thread, "work", None)
         # Each item has the caller's context: what NumPy says of a division by zero belongs to it.
         self._context = contextvars.copy_context()
         self._n_threads, self._stopped = 0, False
         self._caller_works = False
-        self._all_left = threading.Lock()
+        self._nobody_works = threading.Lock()
         """Taken as long as threads work here."""
-        self._all_left.acquire()
+        self._nobody_works.acquire()
         self._error: BaseException | None = None
 
     def results(self) -> list[Any]:
@@ -131,7 +131,7 @@ class _Work:
                 raise
         if self._error is not None:
             raise self._error
-        return self._found
+        return self._results
 
     def check(self) -> None:
         """Raise `_Stopped` where nobody waits for the results any more, of these items or of the one that has them."""
@@ -144,7 +144,7 @@ class _Work:
     @property
     def has_room(self) -> bool:
         """Whether another thread can help."""
-        return bool(self._left) and self._n_threads < self._most
+        return bool(self._remaining) and self._n_threads < self._most
 
     def help(self, wanted: Sequence[bool]) -> None:
         """Work on items in a thread of its own, as long as there is a core for this thread.
@@ -181,29 +181,29 @@ class _Work:
 
     def _work(self, *, helps: bool) -> None:
         """Take one item after the other."""
-        before, _here.work = getattr(_here, "work", None), self
+        before, _of_thread.work = getattr(_of_thread, "work", None), self
         try:
             while True:
                 with _lock:
-                    if not self._left or (helps and _n_busy > _n_cores()):
+                    if not self._remaining or (helps and _n_busy > _n_cores()):
                         return
-                    place, item = self._left.popleft()
+                    place, item = self._remaining.popleft()
                 try:
                     self.check()
-                    self._found[place] = self._context.copy().run(self._function, item)
+                    self._results[place] = self._context.copy().run(self._function, item)
                 except BaseException as error:
                     with _lock:
                         self._error = error if self._error is None else self._error
                     self._stop()
                     return
         finally:
-            _here.work = before
+            _of_thread.work = before
 
     def _stop(self) -> None:
         """Begin no further item."""
         with _lock:
             self._stopped = True
-            self._left.clear()
+            self._remaining.clear()
 
     def _leave(self, *, helps: bool) -> None:
         """Give up the core of a thread that finds no further item; the caller may do so twice."""
@@ -213,7 +213,7 @@ class _Work:
                 self._caller_works = self._caller_works and helps
                 self._n_threads, _n_busy = self._n_threads - 1, _n_busy - 1
                 if not self._n_threads:
-                    self._all_left.release()
+                    self._nobody_works.release()
             _engage()
 
     def _end(self) -> None:
@@ -221,7 +221,7 @@ class _Work:
         global _n_busy
         self._leave(helps=False)
         if self._n_threads:
-            self._all_left.acquire()
+            self._nobody_works.acquire()
         with _lock:
             if self in _open:
                 _n_busy += int(self._outer is not None)

@@ -35,8 +35,8 @@ def workspace(purpose: str, shape: tuple[int, ...], dtype: type[Number]) -> npt.
         and shape, so that what it held then is overwritten; a new array where the shape has
         changed.
     """
-    held: npt.NDArray[Any] | None = getattr(_memory, purpose, None)
-    if held is None or held.shape != shape:
-        held = np.empty(shape, dtype=dtype)
-        setattr(_memory, purpose, held)
-    return held
+    array: npt.NDArray[Any] | None = getattr(_memory, purpose, None)
+    if array is None or array.shape != shape:
+        array = np.empty(shape, dtype=dtype)
+        setattr(_memory, purpose, array)
+    return array

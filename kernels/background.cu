@@ -55,15 +55,15 @@ __device__ Key select_key(const Key* keys, int n, int rank, int* less, Selection
         __syncthreads();
         if (threadIdx.x < WARP) {
             const int lane = threadIdx.x, first = lane * (BINS / WARP);
-            int own = 0;
-            for (int i = 0; i < BINS / WARP; i++) own += bins[first + i];
-            int upto = own;
+            int n_of_lane = 0;
+            for (int i = 0; i < BINS / WARP; i++) n_of_lane += bins[first + i];
+            int upto = n_of_lane;
             for (int step = 1; step < WARP; step *= 2) {
                 const int lower = __shfl_up_sync(WHOLE_WARP, upto, step);
                 if (lane >= step) upto += lower;
             }
-            int before = *less + upto - own;
-            if (rank >= before && rank < before + own) {
+            int before = *less + upto - n_of_lane;
+            if (rank >= before && rank < before + n_of_lane) {
                 int bin = first;
                 while (rank >= before + bins[bin]) before += bins[bin++];
                 s->bin = bin, s->below = before, s->within = bins[bin];
@@ -200,9 +200,9 @@ __device__ bool fit(const Key* keys, const int* taken, int n, int clipped, int n
     const double middle = value_of(select_key(keys, n, clipped + kept / 2, &below, s));
     // Sums of X^i Y^j with i + j = 0 ... 4 at (i+j)(i+j+1)/2 + j, then those of the first six
     // times the value.
-    double own[21];
+    double thread_sums[21];
 #pragma unroll
-    for (int i = 0; i < 21; i++) own[i] = 0.0;
+    for (int i = 0; i < 21; i++) thread_sums[i] = 0.0;
     int equal_low = 0, equal_high = 0;
     for (int start = 0; start < n; start += THREADS) {
         const int i = start + threadIdx.x;
@@ -230,13 +230,13 @@ __device__ bool fit(const Key* keys, const int* taken, int n, int clipped, int n
             power[at + order] = power[last + order - 1] * Y;
         }
 #pragma unroll
-        for (int k = 0; k < 15; k++) own[k] += power[k];
+        for (int k = 0; k < 15; k++) thread_sums[k] += power[k];
 #pragma unroll
-        for (int k = 0; k < 6; k++) own[15 + k] += power[k] * value;
+        for (int k = 0; k < 6; k++) thread_sums[15 + k] += power[k] * value;
     }
 #pragma unroll
     for (int k = 0; k < 21; k++) {
-        const double sum = block_sum(own[k], scratch);
+        const double sum = block_sum(thread_sums[k], scratch);
         if (threadIdx.x == 0) sums[k] = sum;
     }
     if (threadIdx.x == 0) {

@@ -121,12 +121,12 @@ __device__ __forceinline__ void add_to(long long* sum, long long value) {
 // scratch (ints) as for block_sum.
 __device__ __forceinline__ int block_rank(bool chosen, int* scratch, int* total) {
     const unsigned lanes = __ballot_sync(WHOLE_WARP, chosen);
-    const int lane = threadIdx.x % WARP, own = threadIdx.x / WARP;
-    if (lane == 0) scratch[own] = __popc(lanes);
+    const int lane = threadIdx.x % WARP, this_warp = threadIdx.x / WARP;
+    if (lane == 0) scratch[this_warp] = __popc(lanes);
     __syncthreads();
     int before = 0, all = 0;
     for (int warp = 0; warp < (int)blockDim.x / WARP; warp++) {
-        if (warp < own) before += scratch[warp];
+        if (warp < this_warp) before += scratch[warp];
         all += scratch[warp];
     }
     __syncthreads();
@@ -143,8 +143,8 @@ __device__ __forceinline__ int block_brighter(const double* value, const int* pi
     int brighter = 0;
     for (int start = 0; start < n; start += blockDim.x) {
         const int count = min((int)blockDim.x, n - start);
-        const int own = min(start + (int)threadIdx.x, n - 1);
-        values[threadIdx.x] = value[own], pixels[threadIdx.x] = pixel[own];
+        const int slot = min(start + (int)threadIdx.x, n - 1);
+        values[threadIdx.x] = value[slot], pixels[threadIdx.x] = pixel[slot];
         __syncthreads();
         for (int k = 0; k < count; k++) {
             brighter += values[k] > own_value || (values[k] == own_value && pixels[k] < own_pixel);

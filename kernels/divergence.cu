@@ -32,13 +32,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const int lane = threadIdx.x % WARP;
     const long long row = (long long)blockIdx.x * WARPS + threadIdx.x / WARP;
     if (row >= n) return;
-    const long long* own = counts + row * bins;
+    const long long* row_counts = counts + row * bins;
     long long total = 0;
-    for (int bin = lane; bin < bins; bin += WARP) total += own[bin];
+    for (int bin = lane; bin < bins; bin += WARP) total += row_counts[bin];
     total = warp_sum(total);
     double sum = 0.0;
     for (int bin = lane; bin < bins; bin += WARP) {
-        const double share = (double)own[bin] / (double)total;
+        const double share = (double)row_counts[bin] / (double)total;
         if (share > 0.0) sum += share * log(share / reference[bin]);
     }
     sum = warp_sum(sum);

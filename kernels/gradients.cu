@@ -89,8 +89,8 @@ __device__ Gradient patch_gradient(const Filter& f, int y, int x, double* column
     unsigned spoilt = 0u;
     for (int left = 0; left < size; left += WARP) {
         // Lanes beyond the patch have the last column, which they do not use.
-        const int c = left + lane, there = min(c, size - 1);
-        const long long at = (long long)y * f.nx + (x - f.half + there);
+        const int c = left + lane, inside_column = min(c, size - 1);
+        const long long at = (long long)y * f.nx + (x - f.half + inside_column);
         if (f.bad != nullptr) {
             const unsigned char* mask = f.bad + (at - (long long)f.half * f.nx);
 #pragma unroll 4
@@ -187,8 +187,8 @@ extern "C" __global__ void __launch_bounds__(FIRST_THREADS, 4)
     const Filter filter = {
         images + plane, bad == nullptr ? bad : bad + plane, memory, memory + half, ny, nx, half};
     if (warp < n) {
-        const Gradient own = patch_gradient(filter, at[2 * warp], at[2 * warp + 1], columns);
-        if (threadIdx.x % WARP == 0) found[warp] = own;
+        const Gradient gradient = patch_gradient(filter, at[2 * warp], at[2 * warp + 1], columns);
+        if (threadIdx.x % WARP == 0) found[warp] = gradient;
     }
     __syncthreads();
     if ((int)threadIdx.x >= n) return;
@@ -252,9 +252,9 @@ extern "C" __global__ void __launch_bounds__(REST_THREADS, 1)
         // the reads of a round before its writes.
         for (int first = 0; first < slots; first += blockDim.x) {
             const int slot = first + threadIdx.x;
-            const bool there = slot < slots && is_finite(dx[slot]);
-            const int to = filled + block_rank(there, scratch, &chosen);
-            const bool moves = there && to != slot;
+            const bool is_found = slot < slots && is_finite(dx[slot]);
+            const int to = filled + block_rank(is_found, scratch, &chosen);
+            const bool moves = is_found && to != slot;
             double moved[4];
             if (moves)
                 moved[0] = dx[slot], moved[1] = dy[slot], moved[2] = flat_dx[slot],

@@ -59,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     for (int bin = threadIdx.x; bin < 2 * bins; bin += THREADS) tally[bin] = 0;
     __syncthreads();
     const long long first = (long long)blockIdx.x * SHARE, last = min(first + SHARE, n);
-    const long long own[2] = {ccd[first], ccd[last - 1]};
+    const long long end_ccds[2] = {ccd[first], ccd[last - 1]};
     long long cosine[2] = {0, 0}, sine[2] = {0, 0};
     for (long long i = first + threadIdx.x; i < last; i += THREADS) {
         const long long owner = ccd[i];
@@ -71,10 +71,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         double s, c;
         sincospi(2.0 * half_turns, &s, &c);
         const long long of_cosine = llrint(c * UNIT), of_sine = llrint(s * UNIT);
-        if (owner == own[0]) {
+        if (owner == end_ccds[0]) {
             atomicAdd(&tally[bin], 1);
             cosine[0] += of_cosine, sine[0] += of_sine;
-        } else if (owner == own[1]) {
+        } else if (owner == end_ccds[1]) {
             atomicAdd(&tally[bins + bin], 1);
             cosine[1] += of_cosine, sine[1] += of_sine;
         } else {
@@ -86,14 +86,15 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     __syncthreads();
     for (int k = 0; k < 2; k++) {
         // All threads of the block go the same way.
-        if (own[k] < 0 || own[k] >= n_ccd || (k == 1 && own[1] == own[0])) continue;
+        if (end_ccds[k] < 0 || end_ccds[k] >= n_ccd || (k == 1 && end_ccds[1] == end_ccds[0]))
+            continue;
         for (int bin = threadIdx.x; bin < bins; bin += THREADS)
             if (tally[k * bins + bin] != 0)
-                add_to(&counts[own[k] * bins + bin], tally[k * bins + bin]);
+                add_to(&counts[end_ccds[k] * bins + bin], tally[k * bins + bin]);
         const long long all_cosine = warp_sum(cosine[k]), all_sine = warp_sum(sine[k]);
         if (threadIdx.x % WARP == 0) {
-            add_to(&sums[2 * own[k]], all_cosine);
-            add_to(&sums[2 * own[k] + 1], all_sine);
+            add_to(&sums[2 * end_ccds[k]], all_cosine);
+            add_to(&sums[2 * end_ccds[k] + 1], all_sine);
         }
     }
 }

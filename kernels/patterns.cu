@@ -104,10 +104,10 @@ extern "C" __global__ void __launch_bounds__(128)
         // The bits of the cells below each other: the next one, or those of another number.
         if (y0 == top || y0 % (CELL * WARP) == 0) {
             const int words = (cell_rows + WARP - 1) / WARP, word = y0 / CELL / WARP;
-            const unsigned int* const own =
+            const unsigned int* const cell_bits =
                 hidden + ((long long)ccd * words + word) * cell_columns + left / CELL;
             for (int k = 0; k < COLUMNS; k++)
-                covered[k] = inside[k] ? own[k * (APART / CELL)] >> y0 / CELL % WARP : 0u;
+                covered[k] = inside[k] ? cell_bits[k * (APART / CELL)] >> y0 / CELL % WARP : 0u;
         }
         const long long first = ((long long)ccd * ny + y0) * nx + left;
         const int n = min(CELL, ny - y0);

@@ -106,16 +106,16 @@ extern "C" __global__ void __launch_bounds__(128)
     __shared__ double c[6], slack, limit, level, scaled_y[WARPS][MAX_TILE + 2 * MAXIMUM_REACH],
         scaled_x[WARPS][MAX_TILE + 2 * MAXIMUM_REACH];
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, ccd = blockIdx.y;
-    const int own = blockIdx.x * TILES_A_BLOCK + threadIdx.x, tiles = rows * columns;
+    const int this_tile = blockIdx.x * TILES_A_BLOCK + threadIdx.x, tiles = rows * columns;
     const long long first_tile = (long long)ccd * tiles, first = (long long)ccd * ny * nx;
     const bool lost = damaged != nullptr && damaged[ccd] >= 0;
     const bool chosen =
-        own < tiles && !lost && brightest[first_tile + own] > threshold * sigma[ccd];
-    if (own < tiles && !chosen) found[first_tile + own] = 0;
+        this_tile < tiles && !lost && brightest[first_tile + this_tile] > threshold * sigma[ccd];
+    if (this_tile < tiles && !chosen) found[first_tile + this_tile] = 0;
     if (threadIdx.x < 6) c[threadIdx.x] = coefficients[6 * ccd + threadIdx.x];
     int n_bright;
     const int rank = block_rank(chosen, scratch, &n_bright);
-    if (chosen) bright[rank] = own;
+    if (chosen) bright[rank] = this_tile;
     if (threadIdx.x == 0 && n_bright > 0) {
         slack = sag(c, tile, ny, nx);
         limit = threshold * sigma[ccd], level = widen(saturation[ccd]);
@@ -189,17 +189,17 @@ extern "C" __global__ void __launch_bounds__(128)
 // The sum of the counts of the threads before this thread, in thread order; *total gets the sum of
 // all. Block and scratch as for block_sum, but scratch may be used again after a barrier only.
 __device__ __forceinline__ int block_before(int count, int* scratch, int* total) {
-    const int lane = threadIdx.x % WARP, own = threadIdx.x / WARP;
+    const int lane = threadIdx.x % WARP, this_warp = threadIdx.x / WARP;
     int sum = count;
     for (int step = 1; step < WARP; step *= 2) {
         const int other = __shfl_up_sync(WHOLE_WARP, sum, step);
         if (lane >= step) sum += other;
     }
-    if (lane == WARP - 1) scratch[own] = sum;
+    if (lane == WARP - 1) scratch[this_warp] = sum;
     __syncthreads();
     int before = 0, all = 0;
     for (int warp = 0; warp < (int)blockDim.x / WARP; warp++) {
-        if (warp < own) before += scratch[warp];
+        if (warp < this_warp) before += scratch[warp];
         all += scratch[warp];
     }
     *total = all;
@@ -224,9 +224,9 @@ __device__ unsigned long long least_wanted(Key key, int n, int bits, int* wanted
         for (int bin = threadIdx.x; bin < BINS; bin += CHOOSERS) s->bins[bin] = 0;
         __syncthreads();
         for (int i = threadIdx.x; i < n; i += CHOOSERS) {
-            const unsigned long long own = key(i);
-            if (own != 0ULL && own >> above == known)
-                atomicAdd(&s->bins[(int)(own >> shift) & (BINS - 1)], 1);
+            const unsigned long long this_key = key(i);
+            if (this_key != 0ULL && this_key >> above == known)
+                atomicAdd(&s->bins[(int)(this_key >> shift) & (BINS - 1)], 1);
         }
         __syncthreads();
         // Each thread has two bins, and the first thread the highest ones.
@@ -283,8 +283,8 @@ extern "C" __global__ void __launch_bounds__(1024, 1)
         int wanted = MAXIMA_A_CCD;
         // The bits of positive numbers sort as the numbers do.
         const auto height = [&](int i) {
-            const bool there = i % MAXIMA_A_TILE < found[i / MAXIMA_A_TILE];
-            return there ? (unsigned long long)__double_as_longlong(value[i]) : 0ULL;
+            const bool is_maximum = i % MAXIMA_A_TILE < found[i / MAXIMA_A_TILE];
+            return is_maximum ? (unsigned long long)__double_as_longlong(value[i]) : 0ULL;
         };
         const auto place = [&](int i) {
             return height(i) == faintest ? (unsigned long long)(0x7fffffff - pixel[i]) : 0ULL;

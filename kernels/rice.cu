@@ -168,10 +168,10 @@ extern "C" __global__ void __launch_bounds__(128, 9)
     __shared__ Work works[WARPS];
     const int lane = threadIdx.x, warp = threadIdx.y;
     Work& work = works[warp];
-    const int* own = wanted + WANTED * blockIdx.y;
-    const int ccd = own[0], rows = min(own[1], ny), columns = min(own[2], nx), bytepix = own[3],
-              blocksize = own[4];
-    const int dither = own[5];
+    const int* form = wanted + WANTED * blockIdx.y;
+    const int ccd = form[0], rows = min(form[1], ny), columns = min(form[2], nx),
+              bytepix = form[3], blocksize = form[4];
+    const int dither = form[5];
     const int literal = 8 * bytepix, field = bytepix == 4 ? 5 : bytepix == 2 ? 4 : 3;
     const int largest = bytepix == 4 ? 25 : bytepix == 2 ? 14 : 6;
     const long long from = first[blockIdx.y];
@@ -213,7 +213,7 @@ extern "C" __global__ void __launch_bounds__(128, 9)
             bits.open(data + start[from + tile], n_bytes);
             last = bits.read(literal);
             if (dither != 0) {
-                turn = (int)(((long long)tile + own[6] - 1) % RANDOM);
+                turn = (int)(((long long)tile + form[6] - 1) % RANDOM);
                 work.places[lane] = dither_start(random, turn);
                 turn = (turn + 1) % RANDOM;
                 work.numbers[lane][JUMP] = dither_start(random, turn) - RANDOM;

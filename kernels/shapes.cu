@@ -82,10 +82,10 @@ extern "C" __global__ void __launch_bounds__(1024)
         const int entry = start + threadIdx.x;
         const long long slot = first + entry;
         // All four are asked for at once, so that there is one wait for them and not four.
-        const bool there = entry < n_slots;
-        const long long row = there ? y[slot] : -1, column = there ? x[slot] : 0,
-                        isophote = there ? n_isophote[slot] : 0;
-        const double height = there ? value[slot] : 0.0;
+        const bool exists = entry < n_slots;
+        const long long row = exists ? y[slot] : -1, column = exists ? x[slot] : 0,
+                        isophote = exists ? n_isophote[slot] : 0;
+        const double height = exists ? value[slot] : 0.0;
         const int place = (int)row * nx + (int)column;
         bool chosen = row != -1 && isophote >= least;
         if (chosen) chosen = !(widen(images[(long long)ccd * ny * nx + place]) >= level);
@@ -182,25 +182,25 @@ extern "C" __global__ void __launch_bounds__(256, 3)
         double totals[7] = {0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
         // Most squares are narrower than a warp: then each lane has one column at most.
         for (int base = left; base <= right; base += WARP) {
-            const int own = base + ((lane - half - base) & (WARP - 1));
-            const bool inside = own <= right;
-            const double own_X = own == place[0] ? X[0] : X[1];
+            const int this_column = base + ((lane - half - base) & (WARP - 1));
+            const bool inside = this_column <= right;
+            const double this_X = this_column == place[0] ? X[0] : X[1];
             double sums[4] = {0.0, 0.0, 0.0, 0.0};
             for (int row = top; inside && row <= bottom; row++) {
                 const double by_1 = heights[row + half];
                 const double dy = (double)row - cy;
                 const double by_dy = by_1 * dy, by_dy2 = by_dy * dy, by_dy4 = (by_dy2 * dy) * dy;
-                const long long here = corner + (long long)row * nx + own;
+                const long long here = corner + (long long)row * nx + this_column;
                 const float seen = images[here];
                 const bool good = is_usable(seen, bad, here, UNFIT_SOURCES);
-                const double v = good ? widen(seen) - polynomial(c, Y[row + half], own_X) : 0.0;
+                const double v = good ? widen(seen) - polynomial(c, Y[row + half], this_X) : 0.0;
                 sums[0] += by_1 * v;
                 sums[1] += by_dy * v;
                 sums[2] += by_dy2 * v;
                 sums[3] += by_dy4 * v;
             }
             if (!inside) continue;
-            const double dx = (double)own - cx, dx2 = dx * dx, g = weight(dx, scale);
+            const double dx = (double)this_column - cx, dx2 = dx * dx, g = weight(dx, scale);
             const double of_1 = g * sums[0], of_dy = g * sums[1], of_dy2 = g * sums[2];
             totals[0] += of_1;
             totals[1] += of_1 * dx;

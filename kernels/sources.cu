@@ -108,10 +108,10 @@ extern "C" __global__ void __launch_bounds__(256)
     double best[TILES_A_WARP];
     for (int k = 0; k < TILES_A_WARP; k++) {
         best[k] = UNFIT, best_pixel[k] = -1;
-        const int own = warp + k * ROWS_AT_ONCE, left = x0 + own * tile;
+        const int tile_number = warp + k * ROWS_AT_ONCE, left = x0 + tile_number * tile;
         const bool whole = limit == limit && height == tile && left + tile <= nx;
         const int key = whole ? least_key(c, limit, y0, left, tile, ny, nx) : 0x7fffffff;
-        if (lane == 0) least[own] = key;
+        if (lane == 0) least[tile_number] = key;
     }
     __syncthreads();
     // Most requests have no pixel of interest: none above the lowest of the tiles' levels, none
@@ -182,7 +182,8 @@ extern "C" __global__ void __launch_bounds__(256)
         if (lane == 0) noted[warp] = staged_requests;
         __syncthreads();
         for (int k = 0; k < TILES_A_WARP; k++) {
-            const int own = warp + k * ROWS_AT_ONCE, left = own * tile, key = least[own];
+            const int tile_number = warp + k * ROWS_AT_ONCE, left = tile_number * tile,
+                      key = least[tile_number];
             if (key == 0x7fffffff) continue;
             // Lane i finds out whether anything was staged of the tile's pixels in row i.
             const int i = lane % ROWS_AT_ONCE;
@@ -238,15 +239,16 @@ extern "C" __global__ void __launch_bounds__(256)
 // moments_check are left out here, which is cheaper.
 __device__ bool outshone(const double* value, const int* pixel, int row, int column, int rows,
                          int columns, int half, int nx) {
-    const int own = row * columns + column, y = pixel[own] / nx, x = pixel[own] % nx;
+    const int this_tile = row * columns + column, y = pixel[this_tile] / nx,
+              x = pixel[this_tile] % nx;
     for (int i = max(0, row - 1); i <= min(rows - 1, row + 1); i++) {
         for (int j = max(0, column - 1); j <= min(columns - 1, column + 1); j++) {
             const int other = i * columns + j;
-            if (other == own || pixel[other] < 0) continue;
+            if (other == this_tile || pixel[other] < 0) continue;
             const int dy = pixel[other] / nx - y, dx = pixel[other] % nx - x;
             if (dy < -half || dy >= half || dx < -half || dx >= half) continue;
-            if (value[other] > value[own] ||
-                (value[other] == value[own] && pixel[other] < pixel[own]))
+            if (value[other] > value[this_tile] ||
+                (value[other] == value[this_tile] && pixel[other] < pixel[this_tile]))
                 return true;
         }
     }

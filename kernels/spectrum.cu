@@ -43,7 +43,7 @@ struct Shared {
     // The factors of the three steps of radix 4: by which of them, and by the point.
     Turn one[3][QUARTER], two[3][QUARTER / 4], three[3];
     // Those of the first step for the block's quarter.
-    Turn own[QUARTER];
+    Turn first_step[QUARTER];
     // The window at rows j, j + 32, j + 64 and j + 96, with the signs of the block's quarter.
     double window[QUARTER][4];
     // The real, and then the imaginary parts of 32 rows.
@@ -174,7 +174,7 @@ __device__ __forceinline__ void first_step(const short* numbers, const unsigned 
         }
         a[t].re = (p[0].re + p[2].re) + (p[1].re + p[3].re);
         a[t].im = fma(sign, p[1].im + p[3].im, p[0].im + p[2].im);
-        turn(a[t], s.own[j]);
+        turn(a[t], s.first_step[j]);
     }
 }
 
@@ -252,7 +252,7 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         // Which of the four points of the first step are subtracted.
         const bool minus = (k > 1 && quarter % 2 == 1) != (k % 2 == 1 && quarter > 1);
         s.window[j][k] = minus ? -window[e] : window[e];
-        if (k == quarter) s.own[j] = {turns[k * j], turns[PART + k * j]};
+        if (k == quarter) s.first_step[j] = {turns[k * j], turns[PART + k * j]};
         if (e < 2) s.sign[e] = 1.0 - 2.0 * e;
         if (k == 0) continue;
         s.one[k - 1][j] = {turns[k * j], turns[PART + k * j]};
@@ -331,16 +331,16 @@ extern "C" __global__ void __launch_bounds__(256, 2)
         __syncwarp(WHOLE_WARP);
     }
     get(waiting, sum);
-    double* own = total + ((long long)blockIdx.z * gridDim.y + ccd) * PART * PART;
+    double* target = total + ((long long)blockIdx.z * gridDim.y + ccd) * PART * PART;
     const int ky = frequency_at(quarter * QUARTER + threadIdx.x / 8);
-    own += ky * PART;
+    target += ky * PART;
     const int kx = eighth * POINTS;
-    for (int k = 0; k < IN_REGISTERS; k++) own[frequency_at(kx + k)] = sum[k];
-    own[frequency_at(kx + 10)] = more_sums->first;
-    own[frequency_at(kx + 11)] = more_sums->second;
+    for (int k = 0; k < IN_REGISTERS; k++) target[frequency_at(kx + k)] = sum[k];
+    target[frequency_at(kx + 10)] = more_sums->first;
+    target[frequency_at(kx + 11)] = more_sums->second;
     for (int k = 0; k < 2; k++) {
-        own[frequency_at(kx + 12 + 2 * k)] = s.sum[k][threadIdx.x].first;
-        own[frequency_at(kx + 13 + 2 * k)] = s.sum[k][threadIdx.x].second;
+        target[frequency_at(kx + 12 + 2 * k)] = s.sum[k][threadIdx.x].first;
+        target[frequency_at(kx + 13 + 2 * k)] = s.sum[k][threadIdx.x].second;
     }
 }
 

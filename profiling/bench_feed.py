@@ -1,17 +1,20 @@
 """What the host does for a GPU: a night through the real code of the CUDA backend and a device that computes nothing.
 
-python profiling/bench_feed.py [--headers wcs|decam|same] [--night FOLDER] [--exposures 6] [--readers 4]
+python profiling/bench_feed.py [--headers wcs|decam|same] [--night FOLDER] [--exposures 12] [--readers 4]
                                [--package FOLDER] [--instructions]
 
 Wall clock, CPU time, time with the interpreter's lock held (by py-spy), and the number of launches, copies and
 allocations of an exposure. On a busy machine a thread that has the lock may wait for a core, which py-spy counts: there
 the CPU time outside of native loops and reads says more. Uploads are dropped once the bytes are in pinned memory, and
-kernels return at once. `--package` measures the gpuanom of another checkout, so that before and after are of one
-machine and one hour. Exits with 1 where a bar is missed. `--instructions` counts what Python's interpreter executes for
-an exposure in place of measuring times, on a night of small CCDs unless `--night` is given (`instructions.py`).
+kernels return at once; the results that come home are those of the CPU backend for one exposure (`null_answers.py`).
+`--package` measures the gpuanom of another checkout, so that before and after are of one machine and one hour. Exits
+with 1 where a bar is missed. `--instructions` counts what Python's interpreter executes for an exposure in place of
+measuring times, on a night of small CCDs unless `--night` is given (`instructions.py`).
 
-The headers of the night (`--headers`, `night_headers.py`) differ from exposure to exposure, as those of real nights do.
-The figures of log.md that name no headers are of a night with the same headers in each exposure, without a WCS and
+The headers of the night (`--headers`, `night_headers.py`) differ from exposure to exposure, as those of real nights do,
+and the exposures that the process measures first, before clocks run, are others than the measured ones: what follows
+from a header is remembered, so that a file which is read for the second time costs less than one of a real night does.
+The figures of the log that name no headers are of a night with the same headers in each exposure, without a WCS and
 without masks. `--headers same` makes that night, for comparisons with these figures.
 """
 
@@ -49,6 +52,8 @@ SMALL = (256, 512)
 """Rows and columns of the CCDs where instructions are counted, which hardly depend on them."""
 MASKED = 0.002
 """Share of the pixels that the masks of DECam's night name bad."""
+WARM_UP = 6
+"""Exposures that are measured before the others: at least as many as are under way at a time."""
 FEW = 10
 """CCDs of the exposure whose launches must be as many as those of the full one."""
 
@@ -57,9 +62,9 @@ FEW = 10
 
 
 def night(
-    folder: Path, exposures: int, n_ccds: int, shape: tuple[int, int] | None = None, headers: str = "wcs"
+    folder: Path, numbers: range, n_ccds: int, shape: tuple[int, int] | None = None, headers: str = "wcs"
 ) -> None:
-    """Write RICE exposures whose tables carry DATASUM; those that are there already are kept.
+    """Write RICE exposures of these numbers whose tables carry DATASUM; those that are there already are kept.
 
     The CCDs have so many rows and columns; by default those of DECam. The headers are one of `night_headers.HEADERS`.
     """
@@ -67,7 +72,7 @@ def night(
     from astropy.io import fits
 
     folder.mkdir(parents=True, exist_ok=True)
-    if all((folder / night_headers.name(headers, number)).exists() for number in range(exposures)):
+    if all((folder / night_headers.name(headers, number)).exists() for number in numbers):
         return
     rng, shape = np.random.default_rng(1), shape or scene.SHAPE
     tables, masks = [], []
@@ -77,7 +82,7 @@ def night(
         tables.append(_table(image, shape, **floats))
         codes = np.where(rng.random(shape) < MASKED, rng.choice([1, 3, 4, 5], shape), 0).astype(np.int32)
         masks.append(_table(codes, shape))
-    for number in range(exposures):
+    for number in numbers:
         for mask in (False, True) if headers == "decam" else (False,):
             cards = night_headers.primary(headers, number, mask=mask)
             with (folder / night_headers.name(headers, number, mask=mask)).open("wb") as file:
@@ -106,12 +111,15 @@ def _table(image: np.ndarray, shape: tuple[int, int], **how: float) -> tuple[Any
 # ---- the measured process ----
 
 
-def child(folder: Path, few: Path, readers: int, repeats: int, *, spied: bool) -> None:
+def child(folder: Path, first: Path, few: Path, readers: int, repeats: int, *, spied: bool) -> None:
     """Measure in this process: "ready" is said, and the night begins when a line comes.
+
+    The exposures in `first` are measured before.
 
     While py-spy watches, native loops and reads are not timed: a clock that is asked twice in each of them would be
     counted as time with the lock held.
     """
+    import null_answers
     import null_device
 
     null_device.install()
@@ -120,7 +128,7 @@ def child(folder: Path, few: Path, readers: int, repeats: int, *, spied: bool) -
     from gpuanom.fits import discover
     from gpuanom.measuring.threads import Works
     from gpuanom.nights.events import Events
-    from gpuanom.nights.keeping import fill
+    from gpuanom.nights.storing import fill
     from gpuanom.settings import Settings
     from gpuanom.store.store import Store
 
@@ -140,11 +148,12 @@ def child(folder: Path, few: Path, readers: int, repeats: int, *, spied: bool) -
     def found_in(night: Path) -> Sequence[Exposure]:
         return discover(sorted(night.glob("*.fz")), settings).exposures
 
-    everything = found_in(folder)
-    run(everything[:1])
-    counts = {"all": counted(everything[:1]), "few": counted(found_in(few))}
+    warm_up, everything = found_in(first), found_in(folder)
+    run(warm_up[:1])
+    counts = {"all": counted(warm_up[:1]), "few": counted(found_in(few))}
+    null_answers.answer(GpuBackend, null_answers.recorded(warm_up[0], settings))
     # As many exposures under way as in the measured night, so that pinned memory is there already.
-    run(everything)
+    run(warm_up)
     unlocked = [] if spied else without_lock()
     print("ready", flush=True)
     sys.stdin.readline()
@@ -192,9 +201,10 @@ def without_lock() -> list[float]:
     return seconds
 
 
-def watched(options: argparse.Namespace, folder: Path, few: Path, spy: str | None) -> dict:
+def watched(options: argparse.Namespace, folder: Path, first: Path, few: Path, spy: str | None) -> dict:
     """Run `child`; where py-spy is given, with the samples that held the lock."""
-    command = [sys.executable, __file__, "--child", "--night", str(folder), "--few", str(few)]
+    command = [sys.executable, __file__, "--child", "--night", str(folder)]
+    command += ["--first", str(first), "--few", str(few)]
     command += ["--readers", str(options.readers), "--repeats", str(options.repeats)]
     command += ["--package", str(options.package)] if options.package else []
     command += ["--spied"] if spy else []
@@ -265,33 +275,43 @@ def main() -> int:
         default="wcs",
         help="what the CCDs' headers hold: a WCS, gain, saturation level and times that are others in each exposure"
         " (wcs); what the DECam Community Pipeline writes, with files of masks (decam); or the same in each exposure"
-        " (same), as in all earlier figures of log.md, which lack what real headers cost",
+        " (same), as in all earlier figures of the log, which lack what real headers cost",
     )
-    parser.add_argument("--exposures", type=int, default=6)
+    parser.add_argument(
+        "--exposures", type=int, help="12 by default; with --instructions 6, of which the first half is not counted"
+    )
     parser.add_argument("--ccds", type=int, default=61)
     parser.add_argument("--readers", type=int, help="threads that read; 4 by default, 1 with --instructions")
     parser.add_argument("--instructions", action="store_true", help="count the interpreter's instructions")
-    parser.add_argument("--repeats", type=int, default=2, help="how often the night is gone through")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=1,
+        help="how often the night is gone through; from the second time on, headers are known already",
+    )
     parser.add_argument("--package", type=Path, help="folder that holds the gpuanom to measure")
     parser.add_argument("--profile", type=Path, help="keep py-spy's samples in this file")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--first", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--few", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--spied", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         if options.package:
             sys.path.insert(0, str(options.package))  # before any folder that the environment puts first
-        child(options.night, options.few, options.readers, options.repeats, spied=options.spied)
+        child(options.night, options.first, options.few, options.readers, options.repeats, spied=options.spied)
         return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.night or Path(temporary) / "night"
+        options.exposures = options.exposures or (6 if options.instructions else 12)
         if options.instructions:
             return count(options, folder)
         options.readers = options.readers or 4
-        everything, few = (in_folder(folder, part, options.headers) for part in ("all", "few"))
-        night(everything, options.exposures, options.ccds, headers=options.headers)
-        night(few, 1, FEW, headers=options.headers)
-        return report(options, everything, few)
+        everything, first, few = (in_folder(folder, part, options.headers) for part in ("all", "first", "few"))
+        night(everything, range(options.exposures), options.ccds, headers=options.headers)
+        night(first, range(options.exposures, options.exposures + WARM_UP), options.ccds, headers=options.headers)
+        night(few, range(1), FEW, headers=options.headers)
+        return report(options, everything, first, few)
 
 
 def in_folder(folder: Path, part: str, headers: str) -> Path:
@@ -305,18 +325,18 @@ def count(options: argparse.Namespace, folder: Path) -> int:
 
     folder = in_folder(folder, "all", options.headers)
     if not folder.exists():
-        night(folder, options.exposures, options.ccds, SMALL, options.headers)
+        night(folder, range(options.exposures), options.ccds, SMALL, options.headers)
     (found,) = instructions.counted([folder], options.readers or 1, options.package)
     instructions.report(found)
     return 0
 
 
-def report(options: argparse.Namespace, folder: Path, few: Path) -> int:
+def report(options: argparse.Namespace, folder: Path, first: Path, few: Path) -> int:
     """Measure, print, and return 1 where a bar is missed."""
     spy = shutil.which("py-spy") or shutil.which("py-spy", path=str(Path(sys.executable).parent))
-    plain = watched(options, folder, few, None)
+    plain = watched(options, folder, first, few, None)
     read_wall, read_cpu = (of_all / plain["exposures"] for of_all in preadv_alone(folder, options.readers))
-    spied = watched(options, folder, few, spy) if spy else {"lock": None}
+    spied = watched(options, folder, first, few, spy) if spy else {"lock": None}
     lock = spied["lock"]
     beyond = plain["cpu"] - read_cpu
     print(

@@ -119,7 +119,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.night or Path(temporary) / "night"
         if not any(folder.glob("*.fits.fz")):
-            bench_feed.night(folder, options.exposures, 61)
+            bench_feed.night(folder, range(options.exposures), 61)
         paths = sorted(folder.glob("*.fits.fz"))[: options.exposures]
         parts = {n: Path(temporary) / f"first-{n}" for n in sorted({1, len(paths) // 3, len(paths)})}
         for n, part in parts.items():

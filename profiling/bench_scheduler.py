@@ -37,11 +37,11 @@ from sleeping_workers import SleepingJob
 import gpuanom
 from gpuanom.backends.choice import choose
 from gpuanom.cluster import run as cluster_run
+from gpuanom.cluster.choice import ClusterChoice
 from gpuanom.cluster.run import Cluster
-from gpuanom.cluster.where import Where
 from gpuanom.fits import discover
 from gpuanom.measuring.threads import Works
-from gpuanom.nights.keeping import fill
+from gpuanom.nights.storing import fill
 from gpuanom.simulate import simulate_night
 from gpuanom.store.store import NAME, Store
 
@@ -220,7 +220,7 @@ def run(measurement, n_workers, n_exposures, seconds, *, real=0, profile=None):
             standin = Standin("").connect(pipe, n_workers)
             connection, cluster_run.Connection = cluster_run.Connection, lambda _address: standin
             stack.callback(setattr, cluster_run, "Connection", connection)
-        where = Where(workers=real) if real else Where(scheduler="standin")
+        choice = ClusterChoice(workers=real) if real else ClusterChoice(scheduler="standin")
         lines = []
         result = Result(n_workers, n_exposures, 0.0, 0.0)
         begun, cpu, n_done = [], [], 0
@@ -238,11 +238,11 @@ def run(measurement, n_workers, n_exposures, seconds, *, real=0, profile=None):
         events = gpuanom.Events(say=lines.append, done=done)
         with Store(Path(folder) / NAME, settings) as store:
             with profile or nullcontext():
-                fill(store, exposures, Cluster(job, where, lines.append, lines.append), events)
+                fill(store, exposures, Cluster(job, choice, lines.append, lines.append), events)
             result.seconds = time.perf_counter() - begun[0]
             result.cpu = time.process_time() - cpu[0]
             assert n_done == n_exposures, (n_done, lines[-5:])
-            assert {e for _, e in store.held()} == {e.exposure for e in exposures}
+            assert {e for _, e in store.measured_exposures()} == {e.exposure for e in exposures}
             assert not store.failures()
         if not real:
             result.most_waiting = standin.most_waiting

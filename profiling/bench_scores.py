@@ -36,12 +36,16 @@ PARTS = {
         ("gpuanom.store.store:Store", ("dataset", "statistics", "ccds", "exposures", "pattern_values", "failures")),
         ("gpuanom.store.store:Store", ("holds_statistics", "reconstructed")),
     ),
-    "scores": (("gpuanom.tables.build", ("compared_with",)), ("gpuanom.scoring.ranking", ("scores_by",))),
-    "columns of CCDs and exposures": (("gpuanom.tables.rows", ("of_dataset",)),),
+    "scores": (
+        ("gpuanom.tables.dataset_ranking", ("compared_with",)),
+        ("gpuanom.scoring.histograms.ranking", ("scores_by",)),
+    ),
+    "columns of CCDs and exposures": (("gpuanom.tables.dataset_ranking", ("columns_of_dataset",)),),
     "what verdicts are made of": (("gpuanom.tables.verdicts", ("measured",)),),
     "null and verdicts": (("gpuanom.tables.verdicts", ("judged", "add_columns")),),
     "printed digits, order, tables": (
-        ("gpuanom.tables.build", ("printed_columns", "plain_columns", "ordered", "order_of_exposures")),
+        ("gpuanom.tables.dataset_ranking", ("printed_columns", "plain_columns")),
+        ("gpuanom.tables.build", ("joined_columns", "order_of_exposures")),
     ),
     "writing the tables": (("gpuanom.tables.writing", ("write",)),),
 }

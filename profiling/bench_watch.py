@@ -33,7 +33,7 @@ from gpuanom.nights.watch import watch
 from gpuanom.settings import Settings
 from gpuanom.store.store import Store
 from gpuanom.tables import build
-from gpuanom.tables.judged_alone import kept_null
+from gpuanom.tables.kept_null import read_null
 
 BAR = 0.5
 """Seconds of CPU time for each exposure: a tenth of a core where one comes every 5 s."""
@@ -118,7 +118,7 @@ def main():
         settings = Settings()
         with Store(path, settings) as store:
             keys = store.dataset_keys()
-            lacking = any(kept_null(store, *key, settings).null is None for key in keys)
+            lacking = any(read_null(store, *key, settings).null is None for key in keys)
         if lacking:
             # In a process of its own, since a full pass takes much more memory than the watch does.
             subprocess.run([sys.executable, __file__, "--rank", str(path)], check=True)

@@ -19,8 +19,8 @@ from scipy import stats
 
 from gpuanom.backends.choice import select
 from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset
-from gpuanom.scoring.comparison import dataset_reference
-from gpuanom.scoring.ranking import score_dataset
+from gpuanom.scoring.histograms.comparison import dataset_reference
+from gpuanom.scoring.histograms.ranking import score_dataset
 from gpuanom.settings import Settings
 
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "calibration.png"

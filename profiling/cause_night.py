@@ -18,7 +18,7 @@ from astropy.io import fits
 
 import gpuanom
 from gpuanom.nights.merge import make_references
-from gpuanom.simulate import Anomaly, CcdPlace, Conditions, parse, settle
+from gpuanom.simulate import Anomaly, CcdPlace, Conditions, choose_ccds, parse
 from gpuanom.simulate.detector import SATURATION
 from gpuanom.simulate.placing import for_exposure
 from gpuanom.simulate.plan import draw_conditions
@@ -84,7 +84,7 @@ def write_exposure(folder: Path, number: int, example: Example | None = None) ->
         conditions = replace(conditions, **example.conditions)
         if example.anomaly:
             (anomaly,) = parse(example.anomaly)
-            conditions = replace(conditions, anomaly=settle(for_exposure(anomaly, str(number), SEED), PLACES))
+            conditions = replace(conditions, anomaly=choose_ccds(for_exposure(anomaly, str(number), SEED), PLACES))
     images = []
     for c, place in enumerate(PLACES):
         # The number 0 belongs to what a CCD has in all exposures.

@@ -106,6 +106,7 @@ class Counting:
 
 def child(nights: list[Path], readers: int) -> None:
     """Count the exposures of each folder in this process, and print what `counted` returns as JSON."""
+    import null_answers
     import null_device
 
     null_device.install()
@@ -114,7 +115,7 @@ def child(nights: list[Path], readers: int) -> None:
     from gpuanom.fits import discover
     from gpuanom.measuring.threads import Works
     from gpuanom.nights.events import Events
-    from gpuanom.nights.keeping import fill
+    from gpuanom.nights.storing import fill
     from gpuanom.settings import Settings
     from gpuanom.store.store import Store
 
@@ -135,6 +136,7 @@ def child(nights: list[Path], readers: int) -> None:
         exposures = discover(sorted(night.glob("*.fz")), settings).exposures
         if len(exposures) < 4:
             raise SystemExit(f"{night}: four exposures or more are needed")
+        null_answers.answer(GpuBackend, null_answers.recorded(exposures[0], settings))
         # Answers about headers that were seen before are remembered, and later exposures of a night bring new headers.
         middle = len(exposures) // 2
         for _ in range(WARM_UP):

@@ -7,8 +7,8 @@ a real night:
 - ``wcs``: as those of many surveys, of a camera that no rule describes. Each CCD has a WCS of its own, and the
   pointing, the matrix, the gain, the saturation level and the times are others in each exposure.
 - ``decam``: as the DECam Community Pipeline writes them, with as many cards, and masks in files of their own.
-- ``same``: the same in each exposure but for the exposure's number, and without a WCS: the night of the figures in
-  log.md that name no headers.
+- ``same``: the same in each exposure but for the exposure's number, and without a WCS: the night of the figures of
+  the log (profiling/log/feeding-a-gpu.md) that name no headers.
 """
 
 from __future__ import annotations

@@ -20,10 +20,11 @@ import pool
 
 from gpuanom.backends.choice import select
 from gpuanom.review.opened import plain_rows
-from gpuanom.scoring import stored_null
+from gpuanom.scoring.evidence import stored_null
 from gpuanom.store.store import Store
 from gpuanom.tables import build
-from gpuanom.tables.judged_alone import judged_alone, kept_null
+from gpuanom.tables.judged_alone import judged_alone
+from gpuanom.tables.kept_null import read_null
 
 ODD = 25
 """One exposure in so many is anomalous."""
@@ -40,7 +41,7 @@ def compared(measurements, n):
         for measurement in measurements[:n]:
             store.add(measurement)
         before = {row["exposure"]: row for row in plain_rows(build.build(store, settings, backend).exposures)}
-        known, why = kept_null(store, "SIM", "r", settings)[:2]
+        known, why = read_null(store, "SIM", "r", settings)[:2]
         assert known is not None, why
         keys = [("SIM", m.exposure.exposure) for m in measurements[n:]]
         for measurement in measurements[n:]:

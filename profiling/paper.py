@@ -32,7 +32,7 @@ import gpuanom
 from gpuanom.backends.choice import select
 from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset
 from gpuanom.review.evaluate import BINS, FRACTION
-from gpuanom.scoring.ranking import score_dataset
+from gpuanom.scoring.histograms.ranking import score_dataset
 from gpuanom.settings import Settings
 from gpuanom.statistics.listed import NAMES
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import gpuanom
-from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace, settle
-from gpuanom.simulate.acting import act_on_scene
+from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace, choose_ccds
 from gpuanom.simulate.conditions import Conditions
 from gpuanom.simulate.detector import SATURATION
+from gpuanom.simulate.injection import act_on_scene
 from gpuanom.simulate.plan import draw_conditions
 from gpuanom.simulate.sky import drawn_with, expose, scene, sky_noise
 from gpuanom.simulate.stamps import Library, draw_library
@@ -179,7 +179,7 @@ def anomaly_of(camera, key, strength, about):
     injector = INJECTORS[name]
     along = about.direction if injector.directed else math.nan
     anomaly = Anomaly(injector.kind, name, strength, along, float(size or "nan"), seed=about.seed)
-    return settle(anomaly, camera.places)
+    return choose_ccds(anomaly, camera.places)
 
 
 @functools.cache

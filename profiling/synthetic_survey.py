@@ -23,7 +23,7 @@ from gpuanom.records import (
     ExposureStatistics,
     Measurement,
 )
-from gpuanom.scoring import static_pattern
+from gpuanom.scoring.judged import static_pattern
 from gpuanom.settings import Settings
 from gpuanom.statistics.listed import NAMES as STATISTICS
 from gpuanom.store.store import NAME, Store
@@ -118,7 +118,7 @@ def measurements(band, first, n, settings, rng, n_ccds=CCDS):
 
 def keep_pattern_values(store, settings, rng, n_ccds=CCDS):
     """Keep drawn values in place of what the exposures show beyond their static patterns."""
-    for camera, band in sorted({(e.camera, e.band) for e in store.held().values()}):
+    for camera, band in sorted({(e.camera, e.band) for e in store.measured_exposures().values()}):
         statistics: DatasetStatistics = store.statistics(camera, band, STATISTICS)
         chosen = static_pattern.chosen_exposures(statistics, settings.seed)
         if chosen:

@@ -27,7 +27,7 @@ from realistic import Camera
 import gpuanom
 from gpuanom.backends.choice import select
 from gpuanom.records import KINDS, Dataset
-from gpuanom.scoring.ranking import score_dataset
+from gpuanom.scoring.histograms.ranking import score_dataset
 from gpuanom.settings import Settings
 from gpuanom.simulate import INJECTORS
 

@@ -43,12 +43,6 @@ def section(e):
             [f"anomalies of the {title}, sources from 4 sigma", *(pair(mean(table, names, c)) for c in AT_4)]
         )
     of_bright = ["anomalies of the sources, sources from 30 sigma", *(pair(mean(bright, SOURCE, c)) for c in AT_4)]
-    rows = [
-        [name, f"{v.STRENGTHS[name][k]:g}", *(pair(f[c]) for c in AT_4), *(pair(bright[name, k][c]) for c in AT_30)]
-        for (name, k), f in table.items()
-        if name in SOURCE
-    ]
-    header = ["class", "strength", *AT_4, *(f"{c}, 30 sigma" for c in AT_30)]
     labels = population.odd // 2
     judged = [
         [name, f"{100 * x[:, 0].mean():.0f}% {x[:, 1].mean():.3f}", f"{x[:, 1].std() / np.sqrt(len(x)):.3f}"]
@@ -59,15 +53,13 @@ def section(e):
     }
     return f"""### The autoencoder (the paper's section 4)
 
-`python profiling/validation_autoencoder.py MODEL` passes the stamps of all exposures of the tables above through an autoencoder. `gpuanom train` made that autoencoder with its default settings
+`python profiling/validation_autoencoder.py MODEL` passes the stamps of all these exposures through an autoencoder. `gpuanom train` made that autoencoder with its default settings
 ({about["stamps"]} stamps, {about["epochs"]} epochs, of which epoch {about["best_epoch"]} was kept) from another night by `gpuanom simulate`: {exposures} exposures, some of them anomalous, as in the paper.
-The tables give the recall at 5% false alarms and the ROC area, for {population.normals} normal exposures and {population.odd} anomalous exposures of each class and strength (one exposure is {100 / population.odd:.0f}%). Means over classes and strengths:
+The table gives the recall at 5% false alarms and the ROC area, for {population.normals} normal exposures and {population.odd} anomalous exposures of each class and strength (one exposure is {100 / population.odd:.0f}%). Means over classes and strengths:
 
 {bench.table(["", *AT_4], [*summary, of_bright])}
 
-By class and strength, for the anomalies of the sources; all other classes are in [profiling/results/{RESULT}](../profiling/results/{RESULT}):
-
-{bench.table(header, rows)}
+All classes and strengths are in [profiling/results/{RESULT}](../profiling/results/{RESULT}).
 
 {findings(e, moved)}
 

@@ -21,10 +21,6 @@ ALONG_ONE_AXIS = tuple(n for n in SOURCE if v.TRIED[n].directed) + ("trails",)
 BINS = (9, 12, 18, 36, 72)
 ROUNDS = ((0, 0.1), (2, 0.1), (4, 0.1), (4, 0.35))
 """Number of robust rounds, and the share of exposures that each round leaves out."""
-SOURCE_COLUMNS = ("source_kl", "source_z", "source_alignment", "isophote_kl", "isophote_z", "isophote_local_z")
-BACKGROUND_COLUMNS = (
-    "background_kl", "background_z", "background_alignment", "flat_background_kl", "flat_background_z",
-)  # fmt: skip
 COLOURS = {
     "source_kl": "#0072B2",
     "isophote_kl": "#D55E00",

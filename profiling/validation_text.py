@@ -11,6 +11,9 @@ from validation_conclusions import conclusions
 
 from gpuanom.settings import PROFILES
 
+INTRODUCTION = """This page is about the scores of orientations: the paper's, and those that gpuanom adds. The verdict uses many more
+statistics and finds more, such as rings, crosstalk and amplifier steps: [What the verdict finds](verdict-validation.md)."""
+
 STATIC = """## p-values
 
 The p-values were tried on simulated normal exposures, whose histograms are drawn from one
@@ -47,8 +50,8 @@ def pair(f):
 def page(e):
     """The whole page."""
     parts = (setup, classes, unseen, local, settings, contamination, profiles, paper)
-    first = ("# Validation", in_short(e), STATIC)
-    return "\n\n".join((*first, *(part(e) for part in parts), *autoencoder(), *survey(), *real(), limits()))
+    first = ("# Validation of the paper's scores", INTRODUCTION, in_short(e), limits())
+    return "\n\n".join((*first, *(part(e) for part in parts), *autoencoder(), *survey(), *real(), STATIC))
 
 
 def in_short(e):
@@ -69,7 +72,7 @@ def setup(e):
     ny, nx = v.SHAPE
     return f"""## What is found
 
-Everything below is written by `python profiling/validation.py` (fixed seeds; the measurements took {e["seconds"]:.0f} s with {e["processes"]} process(es) on a shared machine;
+This part is written by `python profiling/validation.py` (fixed seeds; the measurements took {e["seconds"]:.0f} s with {e["processes"]} process(es) on a shared machine;
 `--quick` runs a smaller version). {e["machine"]}.
 
 - **Normal exposures**: {size.normals}, of {v.CCDS} CCDs of {nx} x {ny} pixels and {e["sources"]:.0f} sources each, drawn by
@@ -99,21 +102,12 @@ def classes(e):
         if ours and theirs and ours < theirs:
             earlier.append(theirs / ours)
             sooner.append(f"{name} {ours:g} against {theirs:g}")
-    source = bench.table(("class", "strength", *p.SOURCE_COLUMNS), p.class_rows(e["table"], p.SOURCE, p.SOURCE_COLUMNS))
-    back = ("class", "strength", *p.BACKGROUND_COLUMNS)
-    background = bench.table(back, p.class_rows(e["table"], p.BACKGROUND, p.BACKGROUND_COLUMNS))
-    units = "; ".join(f"{n}: {i.unit}" for n, i in v.TRIED.items())
     return f"""### By class and strength
 
-Each cell gives the recall at 1% and at 5% false alarms in percent, and the ROC area. All classes and all columns are in [profiling/results/validation.md](../profiling/results/validation.md).
+The figure shows the recall at 5% false alarms of the scores of orientations. All classes, strengths and columns, with the
+recall at 1% and the ROC area, are in [profiling/results/validation.md](../profiling/results/validation.md).
 
 ![Recall by class and strength](figures/validation-classes.png)
-
-{source}
-
-{background}
-
-Strengths: {units}.
 
 - The isophotal angles show what happens to every source at strengths {min(earlier):.1f} to {max(earlier):.0f} times lower than the
   orientations of whole stamps do (recall of 50% at 5% false alarms: {", ".join(sooner)}). Whole stamps show
@@ -132,42 +126,21 @@ def _seen_from(e, name, columns):
     return v.STRENGTHS[name][found[0]] if found else 0
 
 
-def _best(e, name, k, columns):
-    return max(columns, key=lambda c: (e["table"][name, k][c][1], e["table"][name, k][c][2]))
-
-
 def unseen(e):
-    """The classes that no score of the paper finds, and the strengths from which the other classes are found."""
+    """The classes that no score of the paper finds, that no score finds at all, and why."""
     literal = ("source_kl", "background_kl")
     every = tuple(c for c in v.COLUMNS if c not in ("few_sources", "table_order", "table_order_and_local"))
     rows = []
     for name in v.TRIED:
-        tried = sorted(k for n, k in e["table"] if n == name)
         seen = [f"{s:g}" if (s := _seen_from(e, name, columns)) else "not at all" for columns in (literal, every)]
-        top = tried[-1]
-        best = _best(e, name, top, every)
-        rows.append((name, f"{v.STRENGTHS[name][top]:g}", *seen, best if seen[1] != "not at all" else ""))
-    blind = [r[0] for r in rows if r[2] == "not at all"]
-    still = [r[0] for r in rows if r[3] == "not at all"]
-    table = bench.table(
-        (
-            "class",
-            "highest strength tried",
-            "source_kl or background_kl sees it from",
-            "any score sees it from",
-            "best at the highest",
-        ),
-        rows,
-    )
+        rows.append((name, *seen))
+    blind = [name for name, by_literal, _ in rows if by_literal == "not at all"]
+    still = [name for name, _, by_any in rows if by_any == "not at all"]
     few = {k: f["few_sources"] for (n, k), f in e["table"].items() if n == "clouds"}
     clouds = ", ".join(f"{v.STRENGTHS['clouds'][k]:g}: {100 * f[1]:.0f}%" for k, f in sorted(few.items()))
     ring = e["table"]["ring", max(e["size"].strengths)]
     donuts = [e["table"]["donuts", k] for k in sorted(e["size"].strengths)]
     return f"""### What is not seen
-
-"Sees it from" gives the weakest strength tried with a recall of at least 50% at 5% false alarms.
-
-{table}
 
 Not seen by the paper's two scores at any strength tried: {", ".join(blind) or "none"}. Not seen by any score: {", ".join(still) or "none"}.
 
@@ -183,7 +156,7 @@ Not seen by the paper's two scores at any strength tried: {", ".join(blind) or "
   should not: {", ".join(percent(e["table"]["clouds", k]["source_z"][1]) for k in sorted(few))}.
 - **A smooth glow** changes gradients on a scale on which skies have gradients anyway: {", ".join(percent(e["table"]["glow", k]["background_kl"][1]) for k in sorted(e["size"].strengths))}
   by background_kl.
-- **A faint streak** touches few of the points, as the table shows."""
+- **A faint streak** touches few of the points, as the figure shows."""
 
 
 def local(e):
@@ -305,7 +278,7 @@ def profiles(e):
 - **Reference.** The table above speaks for rounds that leave out 35%.
 - **Bins.** 9 to 18 bins do equally well within chance; more bins gain next to nothing for the isophotal scores and lose recall for the background scores.
 
-`--profile robust` is {robust}; `paper` stays the default, since it computes what the paper describes. Means over the two middle strengths, with 2% of the dataset anomalous (recall at 1% and at 5% false alarms,
+`--profile robust` is {robust}; the default profile `standard` keeps the paper's settings of the scores, as `paper` does, since these compute what the paper describes. Means over the two middle strengths, with 2% of the dataset anomalous (recall at 1% and at 5% false alarms,
 ROC area):
 
 {bench.table(("score", "paper", "robust"), rows)}
@@ -315,27 +288,27 @@ and with the profile robust: {wrong}. (By their isophotes most normal exposures 
 
 
 def real():
-    """The section with the table of `validation_real.py`, when that script has been run."""
+    """The section on `validation_real.py`, when that script has been run."""
     path = bench.RESULTS / "validation-real.md"
     if not path.exists():
         return ()
-    table = path.read_text(encoding="utf-8").partition("| class |")
     return (
-        f"""### In real images
+        """### In real images
 
-`python profiling/validation_real.py FOLDER` puts the same anomalies into real exposures. The images are five exposures of one detector of VISTA's VIRCAM (the public test images of ProPane). Each exposure in turn gets the
-anomaly and is ranked among the other four, which are left as they are. The table gives how many of the five exposures come first by each score (by chance: 1), and the median error of the direction found, in degrees. Five
-exposures give no more than a hint, which agrees with the simulations: slight elongations are found by isophotal scores, at the right angle, separate images and stripes by the paper's scores, and rings by none.
-
-{table[1]}{table[2].rstrip()}""",
+`python profiling/validation_real.py FOLDER` puts the same anomalies into real exposures: five exposures of one detector
+of VISTA's VIRCAM (the public test images of ProPane). Each exposure in turn gets the anomaly and is ranked among the
+other four. Five exposures give no more than a hint, which agrees with the simulations: slight elongations are found by
+isophotal scores, at the right angle, separate images and stripes by the paper's scores, and rings by none. How many of
+the five come first by each score is in [profiling/results/validation-real.md](../profiling/results/validation-real.md).""",
     )
 
 
 def autoencoder():
     """The section of `validation_autoencoder.py`, when that script has been run."""
     marks = "<!-- validation_autoencoder.py -->", "<!-- end of validation_autoencoder.py -->"
-    text = bench.between(bench.RESULTS / "validation-autoencoder.md", marks)
-    return text.replace("](validation-autoencoder.md)", "](../profiling/results/validation-autoencoder.md)")
+    sections = bench.between(bench.RESULTS / "validation-autoencoder.md", marks)
+    link = "](validation-autoencoder.md)", "](../profiling/results/validation-autoencoder.md)"
+    return tuple(section.replace(*link) for section in sections)
 
 
 def survey():
@@ -344,7 +317,7 @@ def survey():
 
 
 def limits():
-    return """### What this does not say
+    return """## What this does not say
 
 Recalls are those of one simulated camera with few, small CCDs. On real skies, with nebulae, satellites and
 bright stars, recalls are lower. More CCDs and sources make weaker anomalies visible; an anomaly on a few of

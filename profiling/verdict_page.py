@@ -1,4 +1,4 @@
-"""The page of `validation_verdict.py`: what is not seen, recall by class, rates among normal exposures, causes."""
+"""The page of `validation_verdict.py`: what is found and missed, recall by class, rates among normal exposures."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def classes(by_class, beside):
         flagged = [f for f in found if f.verdict in ("bad", "check")]
         given = Counter(in_short(f.cause) for f in flagged)
         others = [] if beside is None else beside["found"].get((key, k), [])
-        row = [key, f"{v.STRENGTHS[key][k]:g}", len({f.what for f in found})]
+        row = [key, f"{v.STRENGTHS[key][k]:g}"]
         row += [percent(recall(found, share)) for share in (0.01, 0.05)]
         row += [percent(np.mean([f.verdict == "bad" for f in found])), percent(len(flagged) / len(found))]
         row.append(percent(np.mean([is_right(key, f.cause) for f in flagged])) if flagged else "-")
@@ -119,17 +119,6 @@ def unseen(by_class):
         if key != BY_NAMING and at_5 < SEEN:
             lines.append((at_5, f"- {key} of {v.STRENGTHS[key][k]:g}: {percent(at_5)} found at 5% false alarms"))
     return [line for _, line in sorted(lines)]
-
-
-def crossed(by_class):
-    """The causes put in against those given: rows of counts among the flagged exposures."""
-    names = sorted({in_short(f.cause) for found in by_class.values() for f in found if f.verdict in ("bad", "check")})
-    rows = []
-    for base in dict.fromkeys(key for key, _ in by_class):
-        flagged = [f for (key, _), fs in by_class.items() if key == base for f in fs if f.verdict in ("bad", "check")]
-        counts = Counter(in_short(f.cause) for f in flagged)
-        rows.append((base, *(counts[name] or "" for name in names)))
-    return ("put in", *names), rows
 
 
 def rate_rows(rates):
@@ -157,7 +146,7 @@ def text(e):
         for k, fs in streaks.items()
     )
     lines = "\n".join(unseen(by_class)) or "- none"
-    header = ["class", "strength", "exposures", "recall at 1%", "at 5%", "bad", "bad or check", "cause right",
+    header = ["class", "strength", "recall at 1%", "at 5%", "bad", "bad or check", "cause right",
               "causes given"]  # fmt: skip
     beside = ""
     if e["beside"] is not None:
@@ -172,26 +161,33 @@ The last two columns are those of a pool with the seed {o.seed}: {o.ccds} CCDs o
     rates = ("exposures", "anomalous", "kinds", "nights", "different normal ones", "bad", "bad or check", "p < 0.1",
              "p < 0.01", "anomalous ones: bad, flagged", "no verdict")  # fmt: skip
     t = e["trails"]
+    usual = "; ".join(
+        f"of {r['n']:,} exposures {100 * r['bad'][0]:.2f}% and {100 * r['flagged'][0]:.2f}%"
+        for r in e["rates"]
+        if not r["share"]
+    )
+    each = " or ".join(str(n) for n in sorted({len({f.what for f in fs}) for fs in by_class.values()}))
     accused = ", ".join(f"{name} {n}" for name, n in e["accused"].most_common(8)) or "none"
-    put_in, rows = crossed(by_class)
     return f"""# What the verdict finds
 
-## Not seen
-
-Less than three quarters of these simulated exposures come before all but 5% of the normal ones in the order of the tables:
-
-{lines}
-
-What the verdict says of real exposures depends on the camera and on the sky; here all exposures are simulated, of few
-and small CCDs.
+All exposures of this page are simulated, of few and small CCDs. What the verdict says of real exposures depends on the
+camera and on the sky.
 
 ## In short
 
-- **Recall of the final order**: {percent(at_1)} at 1% and {percent(at_5)} at 5% false alarms, the mean over classes and strengths, `{BY_NAMING}` left out.
+- **Anomalous exposures**: {percent(at_1)} come before all but 1% of the normal exposures of their night in the order of the tables, and {percent(at_5)} before
+  all but 5% (the recall at 1% and at 5% false alarms): means over classes and strengths, `{BY_NAMING}` left out.
+- **Normal exposures** that are bad, and that are bad or to check, in nights without anomalies: {usual}.
 - **The first 17 rows** of a night of 150, a tenth of it anomalous, hold {e["first"]:.1f} normal exposures in the mean; 15 are anomalous.
 - **Causes**: {percent(right)} of the anomalous exposures that are bad or to check are given a right cause.
 - **Streaks** are named: {named or "not tried"}. Of {t["n"]} normal exposures with a satellite's trail {percent(t["named"])} are named so and {percent(t["flagged"])} are bad or
   to check; of those without a trail {percent(t["others_named"])} are said to have one.
+
+## What is missed
+
+Less than three quarters of these exposures come before all but 5% of the normal ones:
+
+{lines}
 
 ## How it was measured
 
@@ -208,8 +204,9 @@ drew {e["nights"]} nights of 150 from them for the recall, and further nights fo
 {beside}
 ## By class and strength
 
-Each anomalous exposure is judged in two nights, among other normal exposures: shares and numbers of causes are those of
-both verdicts.
+Of each class and strength {each} exposures are judged in two nights each, among other normal exposures: shares and numbers
+of causes are those of all these verdicts. Each verdict, with its evidence, is in
+[profiling/results/verdict.md](../profiling/results/verdict.md).
 
 {bench.table(header, classes(by_class, e["beside"]))}
 
@@ -221,12 +218,6 @@ the intervals. p is exp(-`evidence`). {"" if any(r["n"] == 1000 for r in e["rate
 {bench.table(rates, rate_rows(e["rates"]))}
 
 What the flagged normal exposures of the first nights are accused of: {accused}.
-
-## Cause put in, cause given
-
-Numbers of exposures that are bad or to check.
-
-{bench.table(put_in, rows)}
 """  # noqa: E501
 
 

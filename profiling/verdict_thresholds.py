@@ -1,4 +1,4 @@
-"""Find the thresholds of the verdict: noise goes through all of `gpuanom.scoring.null` (METHOD.md 13).
+"""Find the thresholds of the verdict: noise goes through all of `gpuanom.scoring.evidence.fit_null` (METHOD.md 13).
 
     python profiling/verdict_thresholds.py [--nights N]
 
@@ -16,10 +16,10 @@ import math
 
 import numpy as np
 
-from gpuanom.scoring import null
-from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, SOURCES_PER_STAR, VECTOR_KINDS
-from gpuanom.scoring.statistics_table import Measured
-from gpuanom.scoring.verdict_levels import THRESHOLD_EXPOSURES
+from gpuanom.scoring.evidence.fit_null import fit
+from gpuanom.scoring.judged.judged_statistics import OF_CCDS, OF_EXPOSURES, SOURCES_PER_STAR, VECTOR_KINDS
+from gpuanom.scoring.judged.statistics_table import Measured
+from gpuanom.scoring.verdict.thresholds import THRESHOLD_EXPOSURES
 
 ALLOWED = {20: (0.005, 0.03), 30: (0.005, 0.03), 50: (0.005, 0.03), 150: (0.003, 0.02), 1000: (0.003, 0.02)}
 """Shares of normal exposures that may be bad, and bad or check, by the number of exposures."""
@@ -81,7 +81,7 @@ def main() -> None:
             count = nights * max(4, 6000 // n)
             evidence, of_ccds, second = [], [], []
             for _ in range(count):
-                of_night = null.fit(noise(random, n, n_ccd))[1]
+                of_night = fit(noise(random, n, n_ccd))[1]
                 evidence.append(of_night.of_exposures)
                 of_ccds.append(of_night.of_ccds)
                 second.append(of_night.second_ccd)

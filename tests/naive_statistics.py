@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from gpuanom.records import Turn
+
 LEAST, LEAST_OF_SMALL = 24, 16
 
 
@@ -210,3 +212,20 @@ def plane(u, v, e):
         kept = within(off)
     scatter = float(off[kept].std(ddof=3)) if np.count_nonzero(kept) > 3 else math.nan
     return fit, scatter * np.sqrt(np.diag(inverse))
+
+
+def turned_power(power, turn):
+    """Return a spectrum in the axes of the focal plane, for a CCD that is turned against them as `Turn` says."""
+    if not turn:
+        return power
+    n = len(power)
+    back = -np.arange(n) % n
+    whole = np.empty((n, n))
+    whole[:, : n // 2 + 1] = power
+    whole[:, n // 2 + 1 :] = power[back][:, n // 2 - 1 : 0 : -1]
+    if turn & Turn.MIRRORED:
+        whole = whole[back]
+    if turn & Turn.QUARTER:
+        # The wave (kx, ky) of the CCD is (-ky, kx) in the focal plane.
+        whole = whole[back].T
+    return np.ascontiguousarray(whole[:, : n // 2 + 1])

@@ -102,6 +102,20 @@ def test_a_night_is_opened_by_a_text_or_a_path(folder):
         gpuanom.open_night(3)
 
 
+def test_references_are_made_of_what_is_at_hand(folder):
+    base, night = folder
+    expected = gpuanom.make_references(base / "out")
+    opened = gpuanom.open_night(base / "out")
+    for given in (night, opened, [opened], expected, [expected]):
+        assert gpuanom.make_references(given).text == expected.text
+    memory = gpuanom.score(base / "in", settings=QUICK, device="cpu")
+    assert memory.folder is None
+    with pytest.raises(gpuanom.InputError, match="a night in memory"):
+        gpuanom.make_references([memory])
+    with pytest.raises(gpuanom.ReferenceFileError, match="in an earlier input too"):
+        gpuanom.make_references([night, opened])
+
+
 def test_histograms_of_an_exposure_that_is_not_there_are_refused(folder):
     opened = gpuanom.open_night(folder[0] / "out")
     for key in (("TESTCAM", "4711"), "1"):

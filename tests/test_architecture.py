@@ -95,19 +95,23 @@ def test_imports_run_one_way(path):
         assert _row(other) < _row(package), f"{package} imports {module}, which does not lie above it"
 
 
-FITS_ROWS = ["headers", "decoding", "opening", "ccds", "exposures", "discover", "reader", "explain", "__init__"]
-"""The folders of gpuanom/fits, then the modules that are called from outside: each imports from those before it."""
+FOLDERS = {
+    "fits": ["headers", "decoding", "opening", "ccds", "exposures", "discover", "reader", "explain", "__init__"],
+    "scoring": ["evenly_spread", "medians", "judged", "histograms", "evidence", "verdict", "__init__"],
+}
+"""The folders and modules of packages that have folders of their own: each imports from those before it."""
 
 
-def test_the_folders_of_fits_import_one_way():
-    folder = PACKAGE / "fits"
+@pytest.mark.parametrize("package", FOLDERS)
+def test_the_folders_of_a_package_import_one_way(package):
+    folder, rows = PACKAGE / package, FOLDERS[package]
     parts = {path: path.relative_to(folder).parts[0].removesuffix(".py") for path in folder.rglob("*.py")}
-    assert set(parts.values()) == set(FITS_ROWS)
+    assert set(parts.values()) == set(rows)
     for path, mine in parts.items():
         for module in _imports(path):
-            if module.startswith("fits."):
+            if module.startswith(f"{package}."):
                 other = module.split(".")[1]
-                assert FITS_ROWS.index(other) <= FITS_ROWS.index(mine), f"{path} imports {module}"
+                assert rows.index(other) <= rows.index(mine), f"{path} imports {module}"
 
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -162,7 +166,7 @@ def test_the_cpu_backend_has_a_file_a_step():
 
     steps = {name for name in vars(Backend) if not name.startswith("_") and name not in OTHER}
     folder = PACKAGE / "backends" / "cpu"
-    parts = {"__init__", "polynomial", "moments", "isophote", "pattern_rows", "residual", "spectrum"}
+    parts = {"__init__", "pixels", "polynomial", "moments", "isophote", "pattern_rows", "residual", "spectrum"}
     files = {path.stem for path in folder.glob("*.py")} - parts
     # The file cpu/orientation.py holds both steps for orientations.
     assert steps - {"gradient_orientation"} == files

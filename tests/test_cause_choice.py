@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpuanom.scoring import cause_choice
-from gpuanom.scoring.verdict import judge
+from gpuanom.scoring.evidence import cause_choice
+from gpuanom.scoring.judged.judged_statistics import BACKGROUND
+from gpuanom.scoring.verdict.judge import judge
 
 SCRIPT = Path(__file__).parent.parent / "profiling" / "verdict_thresholds.py"
 CCDS, ODD = 9, 40
@@ -153,6 +154,40 @@ def test_stripes_along_rows_are_no_jitter(night, factors, angle, cause):
     of_stripes = {f"stripe_{what}_{band}": np.full(150, value) for band in (1, 5, 6)
                   for what, value in (("period", 32.0), ("angle", angle))}  # fmt: skip
     assert verdict(dataclasses.replace(odd, exposures={**odd.exposures, **of_stripes})) == ("bad", cause)
+
+
+@pytest.mark.parametrize(
+    ("of_bands", "named"),
+    [
+        # A night of 140 exposures of 9 CCDs: stripes of 0.2 and 0.3, fringes, tree rings.
+        ({5: 55.0, 6: 3.0, 7: 2.0}, "stripe_power_5"),
+        ({5: 66.0, 6: 8.0, 2: 1.0}, "stripe_power_5"),
+        ({4: 11.0, 8: 7.0, 3: 5.0}, ""),
+        ({6: 22.0, 5: 11.0, 8: 3.0}, ""),
+        ({6: 26.0, 8: 3.0}, ""),
+        ({6: 24.0}, ""),
+        # The maps, in which the longest periods are seen, do not tell stripes from waves.
+        ({1: 90.0}, ""),
+    ],
+)
+@pytest.mark.parametrize("chosen", ["background_kl", "flat_background_kl", "flat_background_vector"])
+def test_stripes_of_one_period_are_named_in_place_of_a_direction(of_bands, named, chosen):
+    names = [judged.name for judged in BACKGROUND]
+    evidence = np.zeros((len(names), 1))
+    evidence[names.index(chosen)] = 560.0
+    for band, value in of_bands.items():
+        evidence[names.index(f"stripe_power_{band}")] = value
+    row = cause_choice.stripes_of_one_period(BACKGROUND, evidence, np.array([names.index(chosen)]), {}, 6.0)
+    assert names[row[0]] == (named or chosen)
+
+
+def test_waves_are_no_stripes():
+    """The vectors of the background's orientations change over the focal plane, as those of stripes do not."""
+    names = [judged.name for judged in BACKGROUND]
+    waves = names.index("flat_background_gradient")
+    evidence = np.zeros((len(names), 1))
+    evidence[waves], evidence[names.index("stripe_power_5")] = 560.0, 66.0
+    assert cause_choice.stripes_of_one_period(BACKGROUND, evidence, np.array([waves]), {}, 6.0) == [waves]
 
 
 def test_edges_on_all_ccds_are_no_ring(night):

@@ -12,16 +12,16 @@ from gpuanom.backends.choice import select
 from gpuanom.measuring.exposure_record import in_order
 from gpuanom.nights.merge import make_references
 from gpuanom.review.opened import plain_rows
-from gpuanom.scoring import stored_null
-from gpuanom.scoring.ccd_places import UsualCcds, located, positions, usual_ccds, with_comparable_gradients
-from gpuanom.scoring.kept_statistics import joined, part
-from gpuanom.scoring.static_pattern import NAMES as PATTERN_NAMES
-from gpuanom.scoring.static_pattern import chosen_exposures, pattern_fingerprint
-from gpuanom.scoring.statistics_table import Measured
+from gpuanom.scoring.evidence import stored_null
+from gpuanom.scoring.judged.ccd_places import UsualCcds, located, positions, usual_ccds, with_comparable_gradients
+from gpuanom.scoring.judged.static_pattern import NAMES as PATTERN_NAMES
+from gpuanom.scoring.judged.static_pattern import chosen_exposures, pattern_fingerprint
+from gpuanom.scoring.judged.statistics_table import Measured
 from gpuanom.statistics.listed import NAMES
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build
-from gpuanom.tables.judged_alone import judged_alone, kept_null
+from gpuanom.tables.judged_alone import judged_alone
+from gpuanom.tables.kept_null import read_null
 from profiling import synthetic_survey
 
 GRADIENTS = ("e1_gradient_x", "e1_gradient_y", "e2_gradient_x", "e2_gradient_y", "e_gradient_error")
@@ -101,9 +101,9 @@ def test_the_positions_do_not_depend_on_which_exposure_comes_first():
 
 def test_nights_that_lack_different_ccds_are_one_reference():
     first, second = measured([CCDS] * 3), measured([without(CCDS[0])] * 2)
-    both = joined(first, second)
+    both = first.joined(second)
     assert counting(both) == [True] * 3 + [False] * 2
-    assert counting(part(both, np.array([3, 4]))) == [True] * 2
+    assert counting(both.part(np.array([3, 4]))) == [True] * 2
 
 
 def tilted(measurement, names):
@@ -147,7 +147,7 @@ def test_an_exposure_that_lacks_a_ccd_is_not_tilted(nights, monkeypatch):
     monkeypatch.setattr(stored_null, "LEAST_EXPOSURES", 50)
     with Store(nights / "night" / NAME, settings) as store:
         rows = {row["exposure"]: row for row in plain_rows(build.build(store, settings, select("cpu")).exposures)}
-        found = kept_null(store, "MOSAIC", "r", settings)
+        found = read_null(store, "MOSAIC", "r", settings)
         assert not found.why
         alone = {
             name: judged_alone(store, [("MOSAIC", name)], found.null, settings, select("cpu")).exposures[0]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gpuanom.cli import main
 from gpuanom.nights.merge import make_references
-from gpuanom.scoring.comparable import ENOUGH, LIKE, split
+from gpuanom.scoring.histograms.comparable import ENOUGH, LIKE, split
 
 SIZES = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3000)), min_size=1, max_size=20)
 FEW = st.lists(st.sampled_from([(1000, 1000), (1004, 997), (300, 300), (500, 500), (0, 0)]), min_size=1, max_size=20)

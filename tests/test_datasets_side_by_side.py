@@ -10,13 +10,13 @@ import pytest
 
 import gpuanom
 from gpuanom.digits import printed_rows, printed_values
-from gpuanom.scoring import stored_null
-from gpuanom.scoring.exposure_loops import keep_largest
+from gpuanom.scoring.evidence import stored_null
+from gpuanom.scoring.judged.exposure_loops import keep_largest
 from gpuanom.side_by_side import side_by_side
-from gpuanom.store.located import lists_of
+from gpuanom.store.file_places import lists_of
 from gpuanom.store.schema import open_database
 from gpuanom.system import reuse_memory
-from gpuanom.tables import build
+from gpuanom.tables import dataset_ranking
 from tests import nights
 
 SETTINGS = gpuanom.Settings(background_points=200, sigma_points=300, gradient_points=500)
@@ -39,8 +39,8 @@ def test_datasets_scored_by_threads_give_the_same_tables(tmp_path, monkeypatch, 
         threads.add(threading.get_ident())
         return compared(*arguments)
 
-    compared = build.compared_with
-    monkeypatch.setattr(build, "compared_with", compared_with)
+    compared = dataset_ranking.compared_with
+    monkeypatch.setattr(dataset_ranking, "compared_with", compared_with)
     monkeypatch.setattr(stored_null, "SURVEY", 2)
     gpuanom.score((), tmp_path / "out", device="cpu")
     assert [file.read_bytes() for file in files] == expected

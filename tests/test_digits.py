@@ -15,10 +15,10 @@ from gpuanom.digits import DIGITS, printed, printed_values
 from gpuanom.nights import alerts
 from gpuanom.records import KINDS
 from gpuanom.review import evaluate, export
-from gpuanom.scoring.divergences import ranks_of
-from gpuanom.scoring.significance import deviation
+from gpuanom.scoring.histograms.divergences import ranks_of
+from gpuanom.scoring.histograms.significance import deviation
+from gpuanom.tables.dataset_columns import _within_noise
 from gpuanom.tables.exposure_order import order_of
-from gpuanom.tables.rows import _within_noise
 
 LAST_BIT = np.nextafter(2.0, 3.0)
 """A number that is printed as 2."""

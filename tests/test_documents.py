@@ -28,7 +28,8 @@ def documents():
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "mkdocs.yml")),
         *sorted((ROOT / "docs").glob("*.md")),
         *sorted((ROOT / "kernels").glob("*.md")),
-        *(ROOT / "profiling" / name for name in ("README.md", "log.md")),
+        ROOT / "profiling" / "README.md",
+        *sorted((ROOT / "profiling" / "log").glob("*.md")),
         ROOT / "tests" / "device" / "README.md",
     ]
 
@@ -89,6 +90,11 @@ def test_files_of_the_architecture_exist():
             for name in re.findall(r"`([\w/]+(?:\.py|/))`", row):
                 places = [folder / name for folder in (*folders, ROOT / "gpuanom", ROOT)]
                 assert any(place.exists() for place in places), f"{heading}: {name}"
+    decided = text.split("\n## Where things are decided\n")[1].split("\n## ")[0]
+    names = re.findall(r"`([\w/]+/\w+\.(?:py|cuh?))`", decided + text_of(ROOT / "CONTRIBUTING.md"))
+    assert len(names) > 30
+    for name in names:
+        assert "WORD" in name or (ROOT / "gpuanom" / name).exists() or (ROOT / name).exists(), name
     # Conversely, every folder of the package is named.
     headings = " ".join(parts[1::2])
     for folder in (ROOT / "gpuanom").iterdir():

@@ -125,10 +125,10 @@ def test_labels_choose_with_their_reason_and_their_analysts(night):
         Label("1", "TESTCAM", "source", "dubious", "", "bob", "t"),
         Label("2", "TESTCAM", "background", "normal", "", "ann", "t"),
     ]
-    chosen = export.choose(night, Criterion(label="dubious"), said=said)
+    chosen = export.choose(night, Criterion(label="dubious"), labels_given=said)
     assert {k[1]: (r[0].text, r[0].analyst) for k, r in chosen.items()} == {"1": ("source trail", "ann bob")}
-    assert not export.choose(night, Criterion(label="prominent"), said=said, how="all")
-    assert export.choose(night, Criterion(label="prominent"), said=said, how="any")
+    assert not export.choose(night, Criterion(label="prominent"), labels_given=said, how="all")
+    assert export.choose(night, Criterion(label="prominent"), labels_given=said, how="any")
 
 
 def test_good_files_are_those_measured_and_not_chosen(night):

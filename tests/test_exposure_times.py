@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuanom.scoring import exposure_times, null_record
-from gpuanom.scoring.exposure_times import LEAST, find
-from gpuanom.scoring.kept_statistics import from_text, joined, part, to_text
-from gpuanom.scoring.null import evidence, fit
-from gpuanom.scoring.verdict import judge
+from gpuanom.scoring.evidence import exposure_times, null_record
+from gpuanom.scoring.evidence.evidence import evidence
+from gpuanom.scoring.evidence.exposure_times import LEAST, find
+from gpuanom.scoring.evidence.fit_null import fit
+from gpuanom.scoring.judged.kept_statistics import from_text, to_text
+from gpuanom.scoring.verdict.judge import judge
 from gpuanom.settings import Settings
 from gpuanom.tables.verdicts import null_of
 from tests.test_verdict import _night
@@ -145,7 +146,7 @@ def test_a_null_judges_one_exposure_as_it_was_judged_among_all():
     measured = night((60, 300.0), (10, 30.0), (2, 5.0))
     null, together = fit(measured)
     for i in (0, 65, 71):
-        alone = evidence(null, part(measured, np.array([i])))
+        alone = evidence(null, measured.part(np.array([i])))
         np.testing.assert_allclose(alone.of_exposures, together.of_exposures[i : i + 1], rtol=1e-9)
     text, arrays = null_record._null_text(null), null_record._null_arrays(null)
     again = null_record._null(text, arrays)
@@ -166,7 +167,7 @@ def test_exposures_of_a_rare_time_tell_nothing_of_what_is_normal():
     every.exposures["sky"][rare] = 0.1
     for values in every.ccds.values():
         values[rare[every.owner]] *= np.random.default_rng(3).lognormal(0.0, 3.0, 4 * 18)
-    alone = part(every, np.flatnonzero(~rare))
+    alone = every.part(np.flatnonzero(~rare))
     (null, found), (expected_null, expected) = fit(every), fit(alone)
     assert (null.n_exposures, null.sky, null.conditions) == (40, "sky", expected_null.conditions)
     np.testing.assert_array_equal(found.of_exposures[~rare], expected.of_exposures)
@@ -192,8 +193,8 @@ def test_references_keep_the_times_and_gather_rare_ones():
     nights = [night((30, 300.0), (LEAST // 2, 30.0), seed=seed) for seed in (1, 2)]
     first, second = (from_text(to_text(measured)) for measured in nights)
     assert fit(first)[0].times.counts.tolist() == [30]
-    assert fit(joined(first, second))[0].times.counts.tolist() == [60, LEAST]
+    assert fit(first.joined(second))[0].times.counts.tolist() == [60, LEAST]
     # A reference that was made before times were kept.
     old = dataclasses.replace(first, exposures={n: v for n, v in first.exposures.items() if n != "exptime"})
     assert not fit(old)[0].times.low.size
-    assert exposure_times.COLUMN in joined(old, second).exposures
+    assert exposure_times.COLUMN in old.joined(second).exposures

@@ -7,16 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from gpuanom.scoring import regression, tails
-from gpuanom.scoring.some_of_many import some_of_many
-from gpuanom.scoring.verdict import judge
+from gpuanom.scoring.evenly_spread import evenly_spread
+from gpuanom.scoring.evidence import regression, tails
+from gpuanom.scoring.verdict.judge import judge
 from tests.test_verdict import _night
 
 
 @pytest.mark.parametrize("n", [1, 7, 512, 513, 1024, 1025, 5000])
 @pytest.mark.parametrize("period", [2, 3, 4, 5, 8])
 def test_some_of_many_are_of_each_part_of_a_regular_sequence(n, period):
-    places = np.arange(n)[some_of_many(n, 512)]
+    places = np.arange(n)[evenly_spread(n, 512)]
     assert places.size <= 512
     if n <= 512:
         assert places.tolist() == list(range(n))

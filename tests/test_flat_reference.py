@@ -10,8 +10,9 @@ import gpuanom
 from gpuanom.backends.choice import select
 from gpuanom.records import KINDS
 from gpuanom.review.opened import open_night
-from gpuanom.scoring import flat, ranking
-from gpuanom.scoring.saved import require_reference
+from gpuanom.scoring.histograms import ranking
+from gpuanom.scoring.histograms.flat_reference import NO_VERDICT, flat_reference, flat_references
+from gpuanom.scoring.histograms.given_references import require_reference
 from tests import nights
 from tests.test_cli import run
 from tests.test_reference import BINS, QUICK, exposures_of, night
@@ -22,7 +23,7 @@ SETTINGS = gpuanom.Settings(gradient_points=500, sigma_points=1000)
 def test_scores_are_those_of_flat_shares():
     """KL, z and p by hand: the flat histogram has no noise, so that f of METHOD.md 5b is 1."""
     dataset = night(np.random.default_rng(1), 4, empty=0.0)
-    reference = flat.flat_reference(dataset.camera, dataset.band, BINS)
+    reference = flat_reference(dataset.camera, dataset.band, BINS)
     scores = ranking.score_dataset(dataset, QUICK, select("cpu"), reference)
     for kind in range(len(KINDS)):
         for i, histograms in enumerate(exposures_of(dataset, kind)):
@@ -87,7 +88,7 @@ def test_an_elongated_exposure_stands_out_of_a_few(folder):
     z = dict(zip(found["exposure"], found["isophote_z"], strict=True))
     assert max(z, key=z.get) == "2"
     assert set(found["verdict"]) == {""}
-    assert set(found["cause"]) == {flat.NO_VERDICT}
+    assert set(found["cause"]) == {NO_VERDICT}
 
 
 def test_many_exposures_have_no_verdict_either(folder):
@@ -100,7 +101,7 @@ def test_many_exposures_have_no_verdict_either(folder):
 
 
 def test_flat_histograms_fit_any_settings():
-    references = flat.flat_references()
+    references = flat_references()
     references.require({"bins": 7}, "the reference")
     require_reference(references, QUICK, "the reference")
 

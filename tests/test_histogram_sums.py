@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gpuanom.records import KINDS, Dataset
-from gpuanom.scoring.divergences import histograms_of
-from gpuanom.scoring.reference import Reference
+from gpuanom.scoring.histograms.divergences import histograms_of
+from gpuanom.scoring.histograms.reference import Reference
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from gpuanom.records import (
     Measurement,
     StatisticNames,
 )
-from gpuanom.scoring import static_pattern
+from gpuanom.scoring.judged import static_pattern
 from gpuanom.statistics import listed, profiles
 from gpuanom.store.set_aside import Placed
 from gpuanom.store.store import NAME, Store
@@ -166,7 +166,7 @@ def test_statistics_of_changed_files_or_settings_are_passed_over(store, column):
 def test_statistics_are_copied_with_their_exposures(store, tmp_path):
     store.add(made("1", seed=5))
     with Store(None, SETTINGS) as other:
-        other.settle([Placed(copy, "n-1", ranked=True) for copy in store.copies()], (), [store])
+        other.rearrange([Placed(copy, "n-1", ranked=True) for copy in store.copies()], (), [store])
         found, there = (s.statistics("c", "r", NAMES) for s in (other, store))
         assert found.exposures == ("n-1",)
         assert found.ccd_values.tobytes() == there.ccd_values.tobytes()

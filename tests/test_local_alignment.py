@@ -10,8 +10,8 @@ from scipy import stats
 
 from gpuanom.backends.choice import select
 from gpuanom.records import BACKGROUND, ISOPHOTE, SOURCE, Dataset
-from gpuanom.scoring.comparison import dataset_reference
-from gpuanom.scoring.ranking import score_dataset
+from gpuanom.scoring.histograms.comparison import dataset_reference
+from gpuanom.scoring.histograms.ranking import score_dataset
 from gpuanom.settings import Settings
 
 BACKEND = select("cpu")  # the backend computes only the divergence here, which this test does not use

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gpuanom.scoring.kept_statistics import part
-from gpuanom.scoring.null import fit
-from gpuanom.scoring.statistics_table import Measured
-from gpuanom.scoring.verdict import judge
+from gpuanom.scoring.evidence.fit_null import fit
+from gpuanom.scoring.judged.statistics_table import Measured
+from gpuanom.scoring.verdict.judge import judge
 from tests.test_verdict import _script
 
 N, CCDS = 120, 4
@@ -52,7 +51,7 @@ def test_the_number_of_sources_is_compared_with_that_of_as_many_ccds():
     verdicts, null = judge(measured)
     assert (verdicts.verdict[LACKING[0]], verdicts.cause[LACKING[0]]) == ("bad", "few sources")
     for i in LACKING[:2].tolist():
-        alone = judge(part(measured, np.array([i])), known=null)[0]
+        alone = judge(measured.part(np.array([i])), known=null)[0]
         assert (alone.verdict[0], alone.cause[0]) == (verdicts.verdict[i], verdicts.cause[i])
         assert alone.evidence[0] == pytest.approx(verdicts.evidence[i], rel=1e-6)
 
@@ -72,7 +71,7 @@ def test_the_sky_of_ccds_of_another_gain_is_that_of_all(ccds, left):
             measured.exposures[name] = measured.grid.medians(measured.ccds[name])
         verdicts, null = judge(measured)
         found += [(verdicts.verdict[i], verdicts.cause[i]) for i in LACKING]
-        alone = judge(part(measured, LACKING[:1]), known=null)[0]
+        alone = judge(measured.part(LACKING[:1]), known=null)[0]
         assert alone.evidence[0] == pytest.approx(verdicts.evidence[LACKING[0]], rel=1e-6)
     assert sum(verdict != "ok" for verdict, _ in found) <= 1, found
 

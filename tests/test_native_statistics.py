@@ -11,8 +11,8 @@ import pytest
 from gpuanom.native import sort
 from gpuanom.records.patterns import STEP
 from gpuanom.statistics import background_map, peaks, profiles, shapes
-from gpuanom.statistics.pairwise import select
 from gpuanom.statistics.robust import plane_sums
+from gpuanom.statistics.sums_and_medians import select
 
 EDGES = (22.0, 14.0, 9.0, 6.0, 4.2, 3.0, 2.2)
 
@@ -73,7 +73,7 @@ def test_robust_means_of_several_lists():
     lists = [rng.normal(size=n) * (1 + 20 * (rng.random(n) < 0.1)) for n in (0, 1, 2, 3, 7, 8, 60, 61, 400, 3000)]
     lists += [np.full(4, 7.0), np.array([1.0, 1.0, 1.0, 5.0]), np.round(rng.normal(size=90))]
     expected = [naive_statistics.robust_mean(values) for values in lists]
-    found = shapes._robust_means(np.concatenate(lists), [values.size for values in lists])
+    found = shapes.means_without_outliers(np.concatenate(lists), [values.size for values in lists])
     np.testing.assert_array_equal(found, expected)
 
 
@@ -91,7 +91,7 @@ def test_the_half_sample_modes_of_several_rows():
     rows, sizes = np.sort(np.random.default_rng(3).normal(size=(5, 40)), axis=1), np.array([40, 1, 0, 2, 7])
     rows[1:, 7:] = np.nan
     expected = [naive_shapes.half_sample_mode(row[:n]) if n else np.nan for row, n in zip(rows, sizes, strict=True)]
-    np.testing.assert_allclose(shapes._half_sample_modes(rows, sizes), expected, rtol=1e-15)
+    np.testing.assert_allclose(shapes.half_sample_modes(rows, sizes), expected, rtol=1e-15)
 
 
 @pytest.mark.parametrize("kind", ["noise", "ties", "outliers", "one column"])

@@ -8,9 +8,9 @@ import naive_null
 import numpy as np
 import pytest
 
-from gpuanom.scoring.judged import EVERY, OF_CCDS, VECTOR_KINDS
-from gpuanom.scoring.null import fit
-from gpuanom.scoring.statistics_table import prepare
+from gpuanom.scoring.evidence.fit_null import fit
+from gpuanom.scoring.judged.judged_statistics import EVERY, OF_CCDS, VECTOR_KINDS
+from gpuanom.scoring.judged.statistics_table import prepare
 from tests.test_verdict import _night
 
 

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 import gpuanom
-from gpuanom.autoencoder import draw
+from gpuanom.autoencoder import drawn_stamps
 from gpuanom.backends.choice import select
 from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.records import Exposure
@@ -66,7 +66,7 @@ def test_reports_and_lists_from_another_folder(base, tmp_path, monkeypatch, capf
     assert [Path(line).parent for line in out.splitlines()] == [base / "n1"]
     assert run(capfd, "show", base / "o_n1", "img0", "-o", tmp_path / "p.png")[0] == 0
     assert run(capfd, "export", base / "o_n1", "--format", "regions", "--rank", "1", "-o", tmp_path / "regions")[0] == 0
-    found, _ = draw.candidates([base / "o_n1"])
+    found, _ = drawn_stamps.candidates([base / "o_n1"])
     assert all(file.is_file() for candidate in found for file in candidate.exposure.files)
 
 
@@ -147,7 +147,7 @@ def test_an_exposure_of_another_id_keeps_its_points(base, tmp_path):
 def test_references_and_training_keep_exposures_of_equal_names_apart(base):
     (dataset,) = gpuanom.make_references([base / "o_n1", base / "o_n2"]).datasets
     assert sorted(dataset.exposures) == ["n1-img0", "n1-img1", "n2-img0", "n2-img1"]
-    found, _ = draw.candidates([base / "o_n1", base / "o_n2"])
+    found, _ = drawn_stamps.candidates([base / "o_n1", base / "o_n2"])
     assert [c.exposure.exposure for c in found] == ["n1-img0", "n1-img1", "n2-img0", "n2-img1"]
     assert [c.exposure.points_id for c in found] == ["img0", "img1", "img0", "img1"]
 

@@ -16,6 +16,7 @@ from gpuanom.backends.choice import select
 from gpuanom.backends.pattern_layout import coarse_parts, fine_parts, map_shape, map_side
 from gpuanom.records import Patterns, Turn
 from gpuanom.statistics import background_map, crosstalk, lines, peaks, profiles, spectrum
+from gpuanom.statistics.added_powers import add_powers
 
 SHAPE = (1030, 1024)
 
@@ -69,7 +70,8 @@ def test_a_wave_is_found_with_its_period_and_direction(period, angle, height):
     assert max(power[k] for k in range(6, 12) if abs(k - band) > 1) < 1.7
     assert max(power[k] for k in range(2, 6) if abs(k - band) > 1) < 4.5
     # One CCD is an exposure of one.
-    np.testing.assert_array_equal(spectrum.exposure_statistics(found), spectrum.ccd_statistics(found)[0])
+    of_exposure = spectrum.exposure_statistics([(found, [0])], [0])
+    np.testing.assert_array_equal(of_exposure, spectrum.ccd_statistics(found)[0])
 
 
 def test_noise_has_no_peaks():
@@ -93,9 +95,9 @@ def test_rows_and_columns_that_jitter_are_no_stripes():
 
 def test_an_exposures_sum_sees_what_no_ccd_sees():
     weak = [noise(seed=s) + 0.013 * wave(8, 20) for s in range(8)]
-    found = [s for image in weak for s in spectrum.spectra(measured(image))]
-    each = spectrum.ccd_statistics(found).reshape(8, 3, 12)[:, 0, 8]
-    others = spectrum.exposure_statistics(found).reshape(3, 12)
+    found = [spectrum.spectra(measured(image)) for image in weak]
+    each = np.concatenate([spectrum.ccd_statistics(of_ccd) for of_ccd in found]).reshape(8, 3, 12)[:, 0, 8]
+    others = spectrum.exposure_statistics([(of_ccd, [0]) for of_ccd in found], [0] * 8).reshape(3, 12)
     assert others[0, 8] - 1 > 1.5 * np.median(others[0, 7:] - 1)
     assert others[1, 8] == pytest.approx(8, rel=0.02)
     assert apart(others[2, 8], 20) < 1.5
@@ -111,7 +113,7 @@ def test_angles_in_the_axes_of_the_focal_plane(turn, period, angle):
     expected = (-angle if turn & Turn.MIRRORED else angle) + (90 if turn & Turn.QUARTER else 0)
     for power, periods, angles in (
         spectrum.ccd_statistics(found, [turn])[0].reshape(3, 12),
-        spectrum.exposure_statistics(found, [turn]).reshape(3, 12),
+        spectrum.exposure_statistics([(found, [0])], [turn]).reshape(3, 12),
     ):
         assert power[band] > 5
         assert periods[band] == pytest.approx(period, rel=0.06)
@@ -126,7 +128,11 @@ def test_turning_twice_by_a_mirror_changes_nothing():
     for column in (0, 64):
         power[:, column] = power[:, column] + power[back, column]
     for turn in (Turn.MIRRORED, Turn.MIRRORED_QUARTER):
-        np.testing.assert_array_equal(spectrum.turned_power(spectrum.turned_power(power, turn), turn), power)
+        once, twice = np.zeros_like(power), np.zeros_like(power)
+        add_powers(power[np.newaxis], np.array([0]), np.array([int(turn)]), once)
+        add_powers(once[np.newaxis], np.array([0]), np.array([int(turn)]), twice)
+        np.testing.assert_array_equal(twice, power)
+        assert not np.array_equal(once, power)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 49, 128])
@@ -153,8 +159,8 @@ def test_a_ccd_without_background_has_no_statistics():
         crosstalk.ccd_statistics(found),
         *profiles.steps(found),
         background_map.maps(found),
-        spectrum.exposure_statistics(spectrum.spectra(found)),
-        spectrum.exposure_statistics([]),
+        spectrum.exposure_statistics([(spectrum.spectra(found), [0])], [0]),
+        spectrum.exposure_statistics([], []),
         lines.ccd_statistics(lines.find(found)),
     ):
         assert values.dtype == np.float32

@@ -13,7 +13,7 @@ from test_packed_records import CASES, EXPOSURE, require_same
 
 from gpuanom import Settings
 from gpuanom.records import ExposureStatistics, Measurement, StatisticNames, measurements
-from gpuanom.store.prepared import prepared_rows
+from gpuanom.store.prepared_rows import prepared_rows
 from gpuanom.store.set_aside import Forgetting
 from gpuanom.store.store import Store
 
@@ -59,7 +59,7 @@ def test_nothing_is_unpacked_to_store_an_exposure_and_to_tell_of_it():
     assert told == [(c.name, c.status, c.reason, c.n_sources) for c in measured("one is lost").ccds]
     with Store(None, Settings()) as store:
         store.add(arrived)
-        assert list(store.held()) == [("C", "8")]
+        assert list(store.measured_exposures()) == [("C", "8")]
     assert not {"ccds", "statistics"} & vars(arrived).keys()
     assert len(arrived.ccds) == 3
     assert arrived.settings == "other settings"

@@ -31,8 +31,8 @@ QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_point
 def several(monkeypatch):
     """A CPU that several processes share as they share a GPU, also for short nights."""
     monkeypatch.setattr(CpuBackend, "share_memory", lambda _self, most: (most, 0))
-    monkeypatch.setattr(processes, "WORTH", 1)
-    monkeypatch.setattr(processes, "MOST", 2)
+    monkeypatch.setattr(processes, "LEAST_EXPOSURES", 1)
+    monkeypatch.setattr(processes, "MOST_PROCESSES", 2)
     monkeypatch.setattr(processes.os, "cpu_count", lambda: 8)
     monkeypatch.delenv("GPUANOM_PROCESSES", raising=False)
 
@@ -40,7 +40,7 @@ def several(monkeypatch):
 @pytest.fixture
 def only_others(several, monkeypatch):
     """This process measures nothing, until the others have ended."""
-    monkeypatch.setattr(processes, "_measure_here", lambda _works, _source, done: done.put(None))
+    monkeypatch.setattr(processes, "_measure_in_this_process", lambda _works, _source, done: done.put(None))
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_tables_are_those_of_one_process(tmp_path, exposures, several):
     for out, many in (("several", True), ("one", False)):
         with pytest.MonkeyPatch.context() as patch:
             if not many:
-                patch.setattr(processes, "WORTH", 1000)
+                patch.setattr(processes, "LEAST_EXPOSURES", 1000)
             gpuanom.score([tmp_path / "night"], tmp_path / out, settings=QUICK, device="cpu")
         found.append(nights.tables(tmp_path / out))
     assert found[0] == found[1]
@@ -86,12 +86,12 @@ def test_tables_are_those_of_one_process(tmp_path, exposures, several):
 def test_the_others_measure_all(exposures, only_others):
     with Processes(QUICK, [CpuBackend()], 1, print) as run:
         done = {exposure.exposure: result for exposure, result, _ in run.measured(exposures)}
-        pids = [other._process.pid for other in run._others]
+        pids = [other._process.pid for other in run._further]
     assert len(pids) == 1
     assert not any(map(alive, pids))
     assert sorted(done) == [str(i) for i in range(1, 8)]
     assert all(isinstance(result, Measurement) for result in done.values())
-    assert run._others[0]._source._n_underway == 0  # each one makes room for another
+    assert run._further[0]._source._n_underway == 0  # each one makes room for another
 
 
 def test_a_further_process_gets_more_than_it_works_on(exposures, only_others, monkeypatch):
@@ -99,7 +99,7 @@ def test_a_further_process_gets_more_than_it_works_on(exposures, only_others, mo
     monkeypatch.setattr(measuring_threads, "MORE_ON_HOST", 5)
     with Processes(QUICK, [CpuBackend()], 1, print) as run:
         list(run.measured(exposures))
-        assert run._others[0]._ahead > run._works.most_underway
+        assert run._further[0]._ahead > run._works.most_underway
 
 
 def test_exposures_that_fill_a_pipe(exposures, only_others):
@@ -114,12 +114,12 @@ def test_a_process_that_is_killed_costs_nothing(exposures, only_others, caplog):
         done = []
         for exposure, result, _ in run.measured(exposures):
             if not done:
-                os.kill(run._others[0]._process.pid, signal.SIGKILL)
+                os.kill(run._further[0]._process.pid, signal.SIGKILL)
             assert not isinstance(result, Failure)
             done.append(exposure.exposure)
     assert sorted(done) == [str(i) for i in range(1, 8)]
     assert "it ended with status -9; the run goes on without it" in caplog.text
-    assert run._others[0]._source._n_underway == 0
+    assert run._further[0]._source._n_underway == 0
 
 
 def test_a_process_that_cannot_use_the_device(exposures, only_others, monkeypatch, caplog):
@@ -145,7 +145,7 @@ def test_python_cannot_be_run(exposures, only_others, monkeypatch, caplog):
 
 def test_a_device_that_fails_ends_the_run(tmp_path, exposures, several, monkeypatch):
     program(monkeypatch, tmp_path, "answers.send(('ready',)); requests.recv(); answers.send(('broken', 'gpu 0 fails'))")
-    monkeypatch.setattr(processes, "_measure_here", lambda _works, _source, _done: time.sleep(0.1))
+    monkeypatch.setattr(processes, "_measure_in_this_process", lambda _works, _source, _done: time.sleep(0.1))
     with Processes(QUICK, [CpuBackend()], 1, print) as run, pytest.raises(DeviceError, match="gpu 0 fails"):
         list(run.measured(exposures))
 
@@ -162,14 +162,14 @@ def test_messages_of_the_others_are_heard(tmp_path, exposures, only_others, monk
 
 
 def test_who_stops_early_leaves_nothing_behind(exposures, several, monkeypatch):
-    monkeypatch.setattr(processes, "SPARE", 0)
+    monkeypatch.setattr(processes, "MOST_NOT_STORED", 0)
     before = threading.active_count()
     with Processes(QUICK, [CpuBackend()], 1, print) as run:
         for _ in run.measured(exposures):
             break
-        pids = [other._process.pid for other in run._others if other._process]
-    assert run._others[0]._source._waiting
-    assert run._others[0]._source.take() is None
+        pids = [other._process.pid for other in run._further if other._process]
+    assert run._further[0]._source._waiting
+    assert run._further[0]._source.take() is None
     assert not any(map(alive, pids))
     deadline = time.monotonic() + 20
     while threading.active_count() > before and time.monotonic() < deadline:
@@ -180,7 +180,7 @@ def test_who_stops_early_leaves_nothing_behind(exposures, several, monkeypatch):
 def test_a_process_ends_when_the_first_one_is_gone(exposures):
     """Nobody else would end it: an interrupt, which the terminal sends to all of them, is left to the first one."""
     job = processes.Job(QUICK, "cpu", 1, 0, 30)
-    other = processes._Other(job, 1, processes._Source([], 1), None, print)
+    other = processes._FurtherProcess(job, 1, processes._ExposureQueue([], 1), None, print)
     with other._started() as (receiver, sender):
         sender.send(job)
         assert receiver.recv() == ("ready",)
@@ -239,31 +239,31 @@ def test_what_the_program_answers(monkeypatch):
 
 
 def test_a_short_night_starts_no_process(exposures, several, monkeypatch):
-    monkeypatch.setattr(processes, "WORTH", 8)
+    monkeypatch.setattr(processes, "LEAST_EXPOSURES", 8)
     with Processes(QUICK, [CpuBackend()], 1, print) as run:
         assert len(list(run.measured(exposures))) == 7
-        assert not run._others
+        assert not run._further
 
 
 @pytest.mark.parametrize(("cores", "n"), [(1, 1), (4, 1), (5, 2), (8, 3), (16, 6), (96, 6)])
 def test_processes_by_cores(monkeypatch, cores, n):
     monkeypatch.setattr(processes.os, "cpu_count", lambda: cores)
-    assert Processes(QUICK, [CpuBackend()], None, print)._most(10**4) == n
-    assert Processes(QUICK, [CpuBackend()] * 2, None, print)._most(10**4) == max(1, min(6, cores // 5))
-    assert Processes(QUICK, [CpuBackend()], None, print)._most(processes.WORTH - 1) == 1
+    assert Processes(QUICK, [CpuBackend()], None, print)._n_processes(10**4) == n
+    assert Processes(QUICK, [CpuBackend()] * 2, None, print)._n_processes(10**4) == max(1, min(6, cores // 5))
+    assert Processes(QUICK, [CpuBackend()], None, print)._n_processes(processes.LEAST_EXPOSURES - 1) == 1
 
 
 def test_a_number_from_the_environment(monkeypatch, exposures):
     monkeypatch.setenv("GPUANOM_PROCESSES", "3")
-    assert Processes(QUICK, [CpuBackend()], None, print)._most(1) == 3
+    assert Processes(QUICK, [CpuBackend()], None, print)._n_processes(1) == 3
     monkeypatch.setenv("GPUANOM_PROCESSES", "many")
     with pytest.raises(gpuanom.errors.SettingsError, match="GPUANOM_PROCESSES is 'many' but must be a whole number"):
         list(Processes(QUICK, [CpuBackend()], None, print).measured(exposures))
 
 
 def test_exposures_are_given_out_as_they_are_stored():
-    source = processes._Source(range(10), 3)
-    closed = processes._Source(range(10), 3)
+    source = processes._ExposureQueue(range(10), 3)
+    closed = processes._ExposureQueue(range(10), 3)
     closed.close()
     assert closed.take() is None
     assert [source.take() for _ in range(3)] == [0, 1, 2]
@@ -297,7 +297,7 @@ def test_an_interrupt_never_leaves_the_list_of_exposures_locked():
 
     before = sys.gettrace()
     for n in range(1, 100):
-        source, left = processes._Source(range(3), 3), n
+        source, left = processes._ExposureQueue(range(3), 3), n
         try:
             sys.settrace(trace)
             source.stored()

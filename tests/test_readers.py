@@ -9,8 +9,8 @@ from gpuanom.errors import StoreBusyError
 from gpuanom.nights import merge
 from gpuanom.review import opened
 from gpuanom.store.store import NAME, Store
-from tests.test_keeping import QUICK  # a fixture: measured exposures
-from tests.test_keeping import measured as measured
+from tests.test_storing import QUICK  # a fixture: measured exposures
+from tests.test_storing import measured as measured
 
 
 @pytest.fixture

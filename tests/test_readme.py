@@ -116,7 +116,8 @@ def test_pytorch_for_cpus_is_named_before_the_commands_that_need_pytorch():
 
 
 def test_links_of_the_documents_lead_somewhere():
-    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "profiling").glob("*.md")):
+    folders = ("docs", "profiling", "profiling/log")
+    for document in (*ROOT.glob("*.md"), *(page for folder in folders for page in (ROOT / folder).glob("*.md"))):
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"

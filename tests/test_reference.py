@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from gpuanom.errors import ReferenceFileError
 from gpuanom.records import BACKGROUND, KINDS, SOURCE, Dataset
-from gpuanom.scoring.comparison import dataset_reference
-from gpuanom.scoring.ranking import score_dataset
-from gpuanom.scoring.reference import DatasetReference, Reference, References
-from gpuanom.scoring.saved import merge
+from gpuanom.scoring.histograms.comparison import dataset_reference
+from gpuanom.scoring.histograms.given_references import merge
+from gpuanom.scoring.histograms.ranking import score_dataset
+from gpuanom.scoring.histograms.reference import DatasetReference, Reference, References
 from gpuanom.settings import Settings
 
 BINS = 18

@@ -195,25 +195,25 @@ def test_a_page_that_the_disk_does_not_give_is_an_error_and_no_signal(tmp_path):
     path = tmp_path / "a.fits"
     path.write_bytes(bytes(40_000))
     view = memory_map.Mapping(path).view()
-    memory_map.bring(view, 0, 40_000)
+    memory_map.prefault(view, 0, 40_000)
     if not memory_map._can_populate:
         pytest.skip("this system cannot be asked to read mapped pages (Linux 5.14 can)")
     os.truncate(path, 4096)
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        memory_map.bring(view, 0, 40_000)
+        memory_map.prefault(view, 0, 40_000)
 
 
 def test_pixels_that_cannot_be_read_are_unreadable(tmp_path, monkeypatch):
     path = nights.write(tmp_path / "in", 1)
-    real = memory_map.bring
+    real = memory_map.prefault
     size = path.stat().st_size
 
-    def bring(view, start, stop):
+    def prefault(view, start, stop):
         if start > size // 2:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         real(view, start, stop)
 
-    monkeypatch.setattr(gpuanom.fits.opening.file, "bring", bring)
+    monkeypatch.setattr(gpuanom.fits.opening.file, "prefault", prefault)
     night = score(tmp_path)
     (group,) = night.left_out
     assert (group.status, group.n_ccds) == ("unreadable", 1)
@@ -226,9 +226,9 @@ def test_pixels_that_cannot_be_read_are_unreadable(tmp_path, monkeypatch):
 def test_a_file_that_is_replaced_while_it_is_read_is_read_by_the_next_run(tmp_path):
     path = nights.write(tmp_path / "in", 1)
     file = gpuanom.fits.opening.file.File(path)
-    memory_map.let_go()
+    memory_map.unmap_idle_files()
     assert file.bytes[:6] == b"SIMPLE"  # the file is mapped again
-    memory_map.let_go()
+    memory_map.unmap_idle_files()
     path.write_bytes(path.read_bytes() + bytes(2880))
     with pytest.raises(InputError, match="was changed while it was being read"):
         file.bytes  # noqa: B018

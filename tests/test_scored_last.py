@@ -16,7 +16,7 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import OutputError
 from gpuanom.nights import score as pipeline
 from gpuanom.review.opened import open_night
-from gpuanom.scoring import comparison
+from gpuanom.scoring.histograms import comparison
 from gpuanom.settings import PROFILES
 from gpuanom.store.set_aside import Placed
 from gpuanom.store.store import NAME, Store
@@ -184,7 +184,7 @@ def test_a_store_that_does_not_say_how_it_was_scored_is_refused_in_one_line(nigh
 def test_a_run_that_was_killed_before_its_tables_can_be_opened(scored, tmp_path):
     """The settings of the scores are in the store from the beginning of a run."""
     with Store(tmp_path / NAME, SETTINGS) as store, Store(scored / "night" / NAME, SETTINGS, read_only=True) as other:
-        store.settle([Placed(copy, copy.exposure.exposure, ranked=True) for copy in other.copies()], (), [other])
+        store.rearrange([Placed(copy, copy.exposure.exposure, ranked=True) for copy in other.copies()], (), [other])
     assert open_night(tmp_path).settings == SETTINGS
 
 

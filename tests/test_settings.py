@@ -82,6 +82,14 @@ def test_unknown_names_are_refused(tmp_path):
         Settings.from_toml(path)
 
 
+def test_a_misspelt_name_in_python_is_refused_as_in_a_file():
+    for make in (Settings, Settings().replace):
+        with pytest.raises(SettingsError, match=r"^unknown setting 'thresholds' \(do you mean threshold\?\)$"):
+            make(thresholds=5)
+    with pytest.raises(SettingsError, match="by their names"):
+        Settings(5.0)
+
+
 @pytest.mark.parametrize("content", [b"a = = 1", b"\xff\xfe", None])
 def test_unreadable_files_are_named(tmp_path, content):
     path = tmp_path / "s.toml"
@@ -108,12 +116,12 @@ def test_fingerprint_changes_with_measurement_settings_only():
 
 def test_the_settings_of_part_two_are_told_only_where_it_is_turned_on():
     """Otherwise the tables of the paper's profile would differ from those of versions that had no Part II."""
-    assert Settings().scoring() == Settings().told()
-    assert "statistics" not in Settings.from_profile("paper").told()
+    assert Settings().scoring() == Settings().effective_scoring()
+    assert "statistics" not in Settings.from_profile("paper").effective_scoring()
     paper = Settings.from_profile("paper")
     part_two = {f.name for f in dataclasses.fields(paper) if f.metadata["stage"] == "statistics"}
     assert {"statistics", "bad_evidence", "verdict_exposures"} <= part_two
-    assert paper.told() == {name: value for name, value in paper.scoring().items() if name not in part_two}
+    assert paper.effective_scoring() == {name: value for name, value in paper.scoring().items() if name not in part_two}
     assert "statistics" not in Settings().measurement()
 
 

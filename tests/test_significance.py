@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from gpuanom.records import BACKGROUND, ISOPHOTE, SOURCE, Dataset
-from gpuanom.scoring import significance
-from gpuanom.scoring.ranking import score_dataset
-from gpuanom.scoring.reference import DatasetReference, Reference
+from gpuanom.scoring.histograms import significance
+from gpuanom.scoring.histograms.ranking import score_dataset
+from gpuanom.scoring.histograms.reference import DatasetReference, Reference
 from gpuanom.settings import Settings
 
 BINS = 18

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import math
 import sys
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from gpuanom.errors import GpuanomError, OutputError, SettingsError
 from gpuanom.simulate import Anomaly, CcdPlace, Conditions, simulate_night
 from gpuanom.simulate.detector import READ_NOISE, SATURATION
 from gpuanom.simulate.injectors import INJECTORS
+from gpuanom.simulate.night import MOST_A_NIGHT, _Form
 from gpuanom.simulate.plan import plan_night
 from gpuanom.simulate.sky import draw as draw_ccd
 
@@ -140,6 +142,13 @@ def test_nights_of_one_camera_hold_other_exposures(night, tmp_path):
         simulate_night(tmp_path / "second", **SMALL)
     with pytest.raises(SettingsError, match="'night' is 0"):
         simulate_night(tmp_path / "other", **SMALL, night=0)
+
+
+def test_the_longest_night_ends_before_the_next_one():
+    (last,) = plan_night(1, ("r",), 1, night=2, first=1000 + MOST_A_NIGHT)
+    (first,) = plan_night(1, ("r",), 1, night=3, first=2001)
+    starts = [_Form(1, (64, 64), 1, "plain", False, night).start(c) for night, c in ((2, last), (3, first))]
+    assert timedelta() < starts[1] - starts[0] <= timedelta(minutes=2)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -263,7 +272,7 @@ def test_output_that_is_a_file(tmp_path):
         ({"shape": (512, 40_000)}, r"'shape\[1\]' is 40000"),
         ({"seed": -1}, "'seed' is -1"),
         ({"night": 0}, "'night' is 0"),
-        ({"night": 2, "exposures": 1001}, "'exposures' is 1001 but must be at most 1000"),
+        ({"night": 2, "exposures": 961}, "'exposures' is 961 but must be at most 960"),
         ({"bands": ()}, "'bands'"),
         ({"bands": ("g", "g")}, "'bands'"),
         ({"bands": "gr"}, "'bands'"),

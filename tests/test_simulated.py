@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpuanom.scoring import simulated
-from gpuanom.scoring.reference import Reference
-from gpuanom.scoring.significance import noise_factor
+from gpuanom.scoring.histograms import simulated_p
+from gpuanom.scoring.histograms.reference import Reference
+from gpuanom.scoring.histograms.significance import noise_factor
 
 BINS = 18
 
@@ -22,7 +22,7 @@ def reference_of(m, n, seed=1):
 
 def dealt(counts, pool, simulations, *, replaced):
     draw = np.random.RandomState(4)
-    return list(simulated._dealt(counts, np.array(pool), simulations, draw, replaced=replaced))
+    return list(simulated_p._dealt(counts, np.array(pool), simulations, draw, replaced=replaced))
 
 
 def test_without_replacement_the_counts_are_hypergeometric():
@@ -67,7 +67,7 @@ def test_random_numbers_that_are_almost_1_are_dealt_too():
             return np.full(shape, np.nextafter(1.0, 0.0))
 
     for replaced, pool in ((True, [0.1] * 10), (False, [2**60, 2**60])):
-        ((_, drawn),) = simulated._dealt([5], np.array(pool), 3, Last(), replaced=replaced)
+        ((_, drawn),) = simulated_p._dealt([5], np.array(pool), 3, Last(), replaced=replaced)
         assert (drawn.sum(axis=0) == 5).all()
 
 
@@ -79,7 +79,7 @@ def test_the_distribution_is_that_of_histograms_drawn_one_at_a_time(m, contained
     f = noise_factor(np.array([n]), m, reference.inverse_counts, np.array([contained]))[0]
     x = []
     for _ in range(simulations):
-        if m >= simulated.LARGE_REFERENCE:
+        if m >= simulated_p.LARGE_REFERENCE:
             truth = reference.mean(contains=contained)
             drawn, mean, f = rng.multinomial(n, truth / truth.sum()), truth, 1.0
         elif contained:
@@ -92,8 +92,8 @@ def test_the_distribution_is_that_of_histograms_drawn_one_at_a_time(m, contained
             mean = rng.multinomial(60 * m, truth / truth.sum()) / (60 * m)
         x.append(2 * n * np.sum(drawn * np.log(np.where(drawn, drawn / n / np.where(mean, mean, 1), 1))) / n / f)
     looked_at = np.quantile(x, [0.5, 0.9, 0.99])
-    p = simulated.p_values(
-        looked_at.tolist(), [simulated.Sparse((n,), 0, contained)] * 3, reference, seed=0, simulations=simulations
+    p = simulated_p.p_values(
+        looked_at.tolist(), [simulated_p.Sparse((n,), 0, contained)] * 3, reference, seed=0, simulations=simulations
     )
     # Both p and the quantiles have the scatter of 3000 draws; four standard deviations of the difference.
     nominal = np.array([0.5, 0.1, 0.01])
@@ -105,12 +105,12 @@ def test_sparse_and_dense_histograms_of_an_exposure_are_independent():
     reference, _ = reference_of(120, 60)
     seed, simulations = 0, 4000
     one, four, dense = (
-        simulated.Sparse((40,), 0, True),
-        simulated.Sparse((40, 40, 40, 40), 0, True),
-        simulated.Sparse((40,), 3, True),
+        simulated_p.Sparse((40,), 0, True),
+        simulated_p.Sparse((40, 40, 40, 40), 0, True),
+        simulated_p.Sparse((40,), 3, True),
     )
-    parts = simulated._simulated_parts([one, four, dense], reference, seed, simulations)
-    variance = {e: np.var(simulated._null(e, parts, BINS, seed, simulations)) for e in (one, four, dense)}
+    parts = simulated_p._simulated_parts([one, four, dense], reference, seed, simulations)
+    variance = {e: np.var(simulated_p._null(e, parts, BINS, seed, simulations)) for e in (one, four, dense)}
     # A variance of 4000 values near chi-squared is known to about 3%; five times that.
     assert variance[four] == pytest.approx(4 * variance[one], rel=0.15)
     assert variance[dense] == pytest.approx(variance[one] + 2 * 3 * (BINS - 1), rel=0.15)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpuanom.scoring import null as nulls
-from gpuanom.scoring import regression
-from gpuanom.scoring.verdict import judge
+from gpuanom.scoring.evidence import regression
+from gpuanom.scoring.evidence.fit_null import fit
+from gpuanom.scoring.verdict.judge import judge
 
 SCRIPT = Path(__file__).parent.parent / "profiling" / "verdict_thresholds.py"
 
@@ -74,7 +74,7 @@ def test_normal_exposures_are_not_accused_of_their_conditions():
     large, total = 0, 0
     for seed in range(6):
         night, x = _rougher_when_crowded(seed)
-        null, found = nulls.fit(night)
+        null, found = fit(night)
         row = null.statistics.index("flat_background_kl")
         large += int((found.of_statistics[row, x > 0.7] > math.log(100.0)).sum())
         total += int((x > 0.7).sum())

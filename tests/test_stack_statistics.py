@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from naive_statistics import turned_power
 
 from gpuanom.records import Patterns
 from gpuanom.statistics import background_map, spectrum
@@ -50,35 +51,33 @@ def test_maps(patterns):
 @pytest.mark.parametrize("chosen", [slice(None), [0, 3], [4]])
 def test_spectra(patterns, chosen):
     indices = list(range(len(TURNS)))[chosen] if isinstance(chosen, slice) else chosen
-    stack = spectrum.spectra_of_stack(patterns, background_map.maps(patterns), chosen)
-    got = spectrum.stack_statistics(stack, [TURNS[i] for i in indices])
+    stack = spectrum.spectra(patterns, background_map.maps(patterns), chosen)
+    got = spectrum.ccd_statistics(stack, [TURNS[i] for i in indices])
     for row, i in zip(got, indices, strict=True):
         (alone,) = spectrum.ccd_statistics(spectrum.spectra(one_of(patterns, i)), [TURNS[i]])
         assert np.array_equal(row, alone, equal_nan=True)
     assert len({tuple(row) for row in got}) == len(indices)
-    for of_ccd, i in zip(spectrum.of_ccds(stack), indices, strict=True):
-        of_stack, place = of_ccd
-        assert np.shares_memory(of_stack.fine, patterns.fine_power) == isinstance(chosen, slice)
-        assert np.array_equal(of_stack.fine[place], patterns.fine_power[i])
-        assert np.array_equal(of_stack.coarse[place], patterns.coarse_power[i])
-        assert (of_stack.n_fine[place], of_stack.n_coarse[place]) == (patterns.n_fine[i], patterns.n_coarse[i])
+    assert np.shares_memory(stack.fine, patterns.fine_power) == isinstance(chosen, slice)
+    for place, i in enumerate(indices):
+        assert np.array_equal(stack.fine[place], patterns.fine_power[i])
+        assert np.array_equal(stack.coarse[place], patterns.coarse_power[i])
+        assert (stack.n_fine[place], stack.n_coarse[place]) == (patterns.n_fine[i], patterns.n_coarse[i])
 
 
 def test_spectra_are_added_in_the_order_of_the_ccds(patterns):
     """CCDs of two stacks, in another order than in these, against sums that are made one by one."""
-    stacks = [
-        spectrum.spectra_of_stack(patterns, background_map.maps(patterns), chosen) for chosen in ([4, 0, 2], [3, 1])
-    ]
-    found = [(s, i) for s, places in zip(stacks, ((2, 0), (1, 0)), strict=True) for i in places] + [(stacks[0], 1)]
+    stacks = [spectrum.spectra(patterns, background_map.maps(patterns), chosen) for chosen in ([4, 0, 2], [3, 1])]
+    runs = [(stacks[0], [2, 0]), (stacks[1], [1, 0]), (stacks[0], [1])]
+    found = [(stack, i) for stack, places in runs for i in places]
     turns = [3, 1, 0, 2, 3]
     fine, coarse, long = (
         np.zeros(power.shape[1:]) for power in (stacks[0].fine, stacks[0].coarse, stacks[0].map_power)
     )
     n_fine = n_coarse = n_long = 0.0
     for (stack, i), turn in zip(found, turns, strict=True):
-        fine += spectrum.turned_power(stack.fine[i], turn)
-        coarse += spectrum.turned_power(stack.coarse[i], turn)
-        long += spectrum.turned_power(stack.map_power[i], turn)
+        fine += turned_power(stack.fine[i], turn)
+        coarse += turned_power(stack.coarse[i], turn)
+        long += turned_power(stack.map_power[i], turn)
         n_fine, n_coarse = n_fine + stack.n_fine[i], n_coarse + spectrum.OVERLAP * stack.n_coarse[i]
         n_long += float(stack.map_power[i].any())
     side = stacks[0].map_side
@@ -86,7 +85,7 @@ def test_spectra_are_added_in_the_order_of_the_ccds(patterns):
     wanted = spectrum._peaks(
         fine[None], numbers[0], coarse[None], numbers[1], long[None], numbers[2], len(long), side
     )  # fmt: skip
-    got = spectrum.exposure_statistics([spectrum.Spectra(*of_ccd) for of_ccd in found], turns)
+    got = spectrum.exposure_statistics(runs, turns)
     assert got.tobytes() == wanted.ravel().astype(np.float32).tobytes()
-    other = spectrum.exposure_statistics([spectrum.Spectra(*of_ccd) for of_ccd in found], [0] * 5)
+    other = spectrum.exposure_statistics(runs, [0] * 5)
     assert got.tobytes() != other.tobytes()

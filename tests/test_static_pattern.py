@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gpuanom.records import CcdPatterns, DatasetStatistics
-from gpuanom.scoring import static_pattern
-from gpuanom.scoring.static_pattern import NAMES, chosen_exposures, with_static_patterns
+from gpuanom.scoring.judged import static_pattern
+from gpuanom.scoring.judged.static_pattern import NAMES, chosen_exposures, with_static_patterns
 from gpuanom.statistics import background_map
 
 SHAPE, N_ROWS, N_COLUMNS = (9, 14), 24, 40

@@ -11,7 +11,7 @@ import pytest
 
 from gpuanom import statistics as wing
 from gpuanom.records import DatasetStatistics
-from gpuanom.scoring import static_pattern
+from gpuanom.scoring.judged import static_pattern
 from gpuanom.statistics import listed
 from gpuanom.statistics.spectrum import BANDS
 from gpuanom.tables import statistic_columns

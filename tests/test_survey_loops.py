@@ -7,8 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from gpuanom.scoring import ccds_of_exposures, regression, statistics_table
-from gpuanom.scoring.judged import OF_CCDS
+from gpuanom.scoring import medians
+from gpuanom.scoring.judged import ccd_grid, statistics_table
+from gpuanom.scoring.judged.judged_statistics import OF_CCDS
 from gpuanom.side_by_side import side_by_side
 
 VECTORS = [f"{kind}_{part}" for kind in ("source", "isophote") for part in ("cos", "sin", "variance")]
@@ -43,7 +44,7 @@ def test_statistics_of_ccds_are_compared_alike(full, few_values, usual_ccds, mon
         given = measured(rng, sizes, few_values)
         found = []
         for many in (10**9, 0):
-            monkeypatch.setattr(ccds_of_exposures, "MANY", many)
+            monkeypatch.setattr(ccd_grid, "MANY", many)
             found.append(statistics_table.prepare(given, usual_ccds=usual_ccds, least=2))
         plain, native = found
         assert plain.patterns == native.patterns
@@ -57,7 +58,7 @@ def test_statistics_of_ccds_are_compared_alike(full, few_values, usual_ccds, mon
 
 def test_a_median_of_many_values_is_that_of_the_sorted_ones():
     rng = np.random.default_rng(8)
-    values = rng.integers(-3, 3, (12, regression._WIDE + 8)).astype(np.float64)
+    values = rng.integers(-3, 3, (12, medians._WIDE + 8)).astype(np.float64)
     values[1:, 5:9] = np.nan
     values[2:, 20] = np.nan
     values[3] = np.nan
@@ -66,8 +67,8 @@ def test_a_median_of_many_values_is_that_of_the_sorted_ones():
     values[6, 7:9] = (np.inf, -np.inf)
     with np.errstate(all="ignore"):
         expected = [np.median(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in values]
-    np.testing.assert_array_equal(regression.median(values), expected)
-    np.testing.assert_array_equal(regression.median(values[:, :30]), [
+    np.testing.assert_array_equal(medians.median(values), expected)
+    np.testing.assert_array_equal(medians.median(values[:, :30]), [
         np.median(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in values[:, :30]
     ])  # fmt: skip
 

@@ -12,21 +12,22 @@ import pytest
 import gpuanom
 from gpuanom import digits
 from gpuanom.records import measurements, texts
-from gpuanom.scoring import ccds_of_exposures, null, regression
+from gpuanom.scoring.evidence import evidence, regression
+from gpuanom.scoring.judged import ccd_grid
 from gpuanom.store.store import NAME, Store
-from gpuanom.tables import as_table, ecsv, ordered, parquet, statistic_columns, writing
+from gpuanom.tables import as_table, ecsv, joined_columns, parquet, statistic_columns, writing
 from profiling import synthetic_survey
 
 CCDS = 7
 LIMITS = [
     (as_table, "MANY"),
-    (ccds_of_exposures, "MANY"),
+    (ccd_grid, "MANY"),
     (digits, "_MANY"),
     (ecsv, "MANY"),
     (measurements, "_MANY"),
-    (null, "_AT_ONCE"),
-    (null, "_IN_CACHE"),
-    (ordered, "MANY"),
+    (evidence, "_AT_ONCE"),
+    (evidence, "_IN_CACHE"),
+    (joined_columns, "MANY"),
     (parquet, "MANY"),
     (regression, "_MANY"),
     (statistic_columns, "MANY"),

@@ -20,11 +20,12 @@ from gpuanom.nights.arrivals import Pace
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.watch import watch
 from gpuanom.review.opened import plain_rows
-from gpuanom.scoring import null_record, stored_null
+from gpuanom.scoring.evidence import null_record, stored_null
 from gpuanom.store.reopened import Remembered, ReopenedStore
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build
-from gpuanom.tables.judged_alone import judged_alone, kept_null
+from gpuanom.tables.judged_alone import judged_alone
+from gpuanom.tables.kept_null import read_null
 from tests import nights
 
 QUICK = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300)
@@ -104,7 +105,7 @@ def written(survey):
 
 
 def the_null(store, settings=QUICK):
-    found = kept_null(store, *KEY, settings)
+    found = read_null(store, *KEY, settings)
     assert not found.why
     return found.null
 
@@ -238,7 +239,7 @@ def test_nights_keep_no_null(tmp_path, monkeypatch, scored):
         store._db.execute("DROP TABLE nulls")
         build.build(store, QUICK, select("cpu"))
         assert store.null(*KEY) is None
-        store.settle([], [])
+        store.rearrange([], [])
         store.clear()
 
 
@@ -248,7 +249,7 @@ def test_nulls_go_when_the_exposures_behind_them_go(survey):
         store.clear()
         assert store.null(*KEY) is None
         store.keep_null(*KEY, *record)
-        store.settle([], [])
+        store.rearrange([], [])
         assert store.null(*KEY) is None
 
 
@@ -260,7 +261,9 @@ def test_a_record_holds_all_of_a_null(survey):
     assert again[0] == record[0]
     assert null.patterns
     assert null_record.to_record(null_record.from_record(*again)) == again
-    assert null_record.from_record(*null_record.to_record(replace(null, untold=("7",)))).untold == ("7",)
+    assert null_record.from_record(*null_record.to_record(replace(null, alerts_pending=("7",)))).alerts_pending == (
+        "7",
+    )
 
 
 def test_a_store_that_is_opened_again_remembers_what_no_one_else_has_changed(survey, monkeypatch):

@@ -18,9 +18,9 @@ import gpuanom
 from gpuanom.records.texts import CodedTexts
 from gpuanom.tables import headers, writing
 from gpuanom.tables.as_table import as_table
-from gpuanom.tables.build import columns_of
 from gpuanom.tables.columns import Column
 from gpuanom.tables.plain import PlainTable
+from gpuanom.tables.table_columns import columns_of_tables
 from tests import nights
 
 META = {
@@ -42,7 +42,7 @@ def as_astropy_does(columns, meta):
 
 @pytest.mark.parametrize("chosen", list(itertools.product([False, True], repeat=4)))
 def test_all_columns(chosen):
-    for columns in columns_of(*chosen):
+    for columns in columns_of_tables(*chosen):
         expected, lines = as_astropy_does(columns, META)
         assert headers.ecsv_header(columns, META) == expected
         assert headers.yaml_lines(columns, META) == lines

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import gpuanom
-from gpuanom.tables.collection import without_collection
-from gpuanom.tables.rows import position_angles
+from gpuanom.tables.dataset_columns import position_angles
+from gpuanom.tables.garbage_collection import without_garbage_collection
 from tests import nights, sky
 
 QUICK = gpuanom.Settings(gradient_points=500, sigma_points=1000, simulations=200)
@@ -102,7 +102,7 @@ def test_changed_exposure_is_not_what_the_reference_contains(tmp_path):
 def test_no_circles_of_objects_are_looked_for_while_tables_are_made(monkeypatch):
     seen = []
 
-    @without_collection()
+    @without_garbage_collection()
     def make(error=None):
         seen.append(gc.isenabled())
         if error:
@@ -115,7 +115,7 @@ def test_no_circles_of_objects_are_looked_for_while_tables_are_made(monkeypatch)
     assert gc.isenabled()
     frozen = []
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(gc.isenabled()))
-    with without_collection(freeze=True):
+    with without_garbage_collection(freeze=True):
         pass
     assert frozen == [False]
     assert gc.isenabled()

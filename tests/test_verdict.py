@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuanom.scoring import null as nulls
-from gpuanom.scoring import regression, tails
-from gpuanom.scoring.cause_words import words
-from gpuanom.scoring.judged import EVERY, LISTS, OF_CCDS, OF_EXPOSURES, Judged
-from gpuanom.scoring.kept_statistics import part
-from gpuanom.scoring.statistics_table import Measured
-from gpuanom.scoring.verdict import judge
-from gpuanom.scoring.verdict_levels import BAD, CHECK, THRESHOLD_EXPOSURES, threshold
+from gpuanom.scoring import medians
+from gpuanom.scoring.evidence import regression, tails
+from gpuanom.scoring.evidence.fit_null import fit
+from gpuanom.scoring.judged.judged_statistics import EVERY, LISTS, OF_CCDS, OF_EXPOSURES, JudgedStatistic
+from gpuanom.scoring.judged.statistics_table import Measured
+from gpuanom.scoring.verdict.cause_words import words
+from gpuanom.scoring.verdict.judge import judge
+from gpuanom.scoring.verdict.levels import BAD, CHECK
+from gpuanom.scoring.verdict.thresholds import THRESHOLD_EXPOSURES, threshold
 from gpuanom.settings import Settings
 from gpuanom.tables.exposure_order import order_of
 
@@ -138,9 +139,9 @@ def test_medians_pass_over_missing_values():
     values = random.normal(size=(6, 9))
     values[random.random((6, 9)) < 0.4] = np.nan
     values[0] = 1.0
-    assert regression.median(values) == pytest.approx(np.nanmedian(values, axis=1), abs=0.0)
-    assert np.isnan(regression.median(np.full((1, 4), np.nan))).all()
-    assert np.isnan(regression.median(np.zeros((2, 0)))).all()
+    assert medians.median(values) == pytest.approx(np.nanmedian(values, axis=1), abs=0.0)
+    assert np.isnan(medians.median(np.full((1, 4), np.nan))).all()
+    assert np.isnan(medians.median(np.zeros((2, 0)))).all()
 
 
 # The whole chain
@@ -149,7 +150,7 @@ def test_medians_pass_over_missing_values():
 @pytest.mark.parametrize("n", [150, 1000])
 def test_noise_has_the_evidence_that_its_rank_deserves(n):
     nights = [_night(n, 4, seed) for seed in range(max(2, 2000 // n))]
-    evidence = np.concatenate([nulls.fit(night)[1].of_exposures for night in nights])
+    evidence = np.concatenate([fit(night)[1].of_exposures for night in nights])
     # The noise of ln Gamma(3) has longer tails than the Weibull that is fitted: up to twice too many at 1%.
     assert 0.07 < np.mean(evidence > math.log(10.0)) < 0.15
     assert 0.005 < np.mean(evidence > math.log(100.0)) < 0.05
@@ -220,6 +221,19 @@ def test_a_faint_sky_is_judged_by_its_noise():
     _, null = judge(_changed(night, sky=sky))
     assert null.sky == "sigma"
     assert "sigma" in null.conditions
+
+
+def test_an_exposure_judged_alone_has_the_cause_that_it_has_among_the_others():
+    """25 exposures are regressed on one condition, which is not sigma: the null tells the usual sigma by itself."""
+    night = _night(25)
+    night = _changed(
+        night, sigma=0.03 * night.exposures["sky"] * np.exp(0.05 * np.random.default_rng(3).normal(size=25))
+    )
+    night = _changed(night, sky=_at(night, "sky", 5, 0.5), sigma=_at(night, "sigma", 5, 3000.0))
+    found, null = judge(night)
+    assert (null.sky, null.conditions) == ("sigma", ("n_sources",))
+    assert found.cause[5] == "noise"
+    assert judge(night.part(np.array([5])), known=null)[0].cause == ["noise"]
 
 
 def test_a_sky_below_the_others_is_not_called_bright():
@@ -389,8 +403,8 @@ def test_a_null_that_lacks_a_tenth_of_its_dataset_gives_nearly_the_same(seed):
     """
     night = _with_anomalies(_night(220, 4, seed), "isophote_kl", np.arange(7, 220, 20), 300.0)
     old, new = np.arange(200), np.arange(200, 220)
-    _, null = judge(part(night, old))
-    alone, _ = judge(part(night, new), known=null)
+    _, null = judge(night.part(old))
+    alone, _ = judge(night.part(new), known=null)
     together, _ = judge(night)
     assert alone.verdict == together.verdict[200:]
     assert alone.cause == together.cause[200:]
@@ -427,7 +441,7 @@ def test_the_evidence_of_one_bad_ccd_is_at_least_that_of_the_verdict():
     for column in ("column_step", "row_step", "glow", "edge", "masked_patch"):
         for factor in (30.0, 60.0, 100.0, 200.0, 400.0):
             night = _with_ccd(_night(150, 9), column, [9 * 40 + 5], factor)
-            found, own = judge(night)[0], nulls.fit(night)[1].of_exposures[40]
+            found, own = judge(night)[0], fit(night)[1].of_exposures[40]
             assert found.evidence[40] >= least or found.verdict[40] == "ok"
             n_raised += own < found.evidence[40] == pytest.approx(least)
     assert n_raised > 0
@@ -603,4 +617,4 @@ def test_whatever_was_measured_gives_verdicts(data):
 
 
 def test_judged_statistics_are_records():
-    assert Judged("a", ("a", "b"), "shapes", "wrong").errors == ("a_error", "b_error")
+    assert JudgedStatistic("a", ("a", "b"), "shapes", "wrong").errors == ("a_error", "b_error")

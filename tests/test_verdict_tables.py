@@ -18,9 +18,9 @@ from gpuanom.nights.merge import make_references
 from gpuanom.review import export
 from gpuanom.review.export import Criterion
 from gpuanom.review.opened import open_night
-from gpuanom.scoring import kept_statistics
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import merge
+from gpuanom.scoring.histograms.given_references import merge
+from gpuanom.scoring.histograms.reference import References
+from gpuanom.scoring.judged import kept_statistics
 from gpuanom.tables.columns import VERDICT_COLUMNS
 from tests import nights
 from tests.test_cli import run
@@ -110,10 +110,23 @@ def test_the_reasons_for_no_verdict_name_their_datasets(capsys):
     assert capsys.readouterr().out.splitlines()[1:] == [
         "2 exposures of A r, A g: no verdict: few",
         "1 exposure of B: x",
-        "4 exposures of B i, C i, D i and 1 more: no verdict: 1 exposure, and a verdict needs 20",
+        "4 exposures of B i, C i, D i and 1 more: no verdict: 1 exposure each, and a verdict needs 20",
         "for verdicts, score more exposures together (gpuanom merge joins scored nights), or give --reference",
         "",
     ]
+
+
+def test_the_summary_names_what_is_bad_and_then_what_is_to_check(capsys):
+    rows = [(str(i), "A", "r", "check", "few sources", 7.0 - 0.1 * i) for i in range(11)]
+    rows += [("x", "A", "r", "bad", "stripes", 30.0), ("y", "A", "r", "ok", "", 0.1)]
+    table = Table(rows=rows, names=("exposure", "camera", "band", "verdict", "cause", "evidence"))
+    print_verdicts(table, Console(width=200))
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "verdicts: 1 bad, 11 check, 1 ok"
+    assert lines[1].split()[:2] == ["bad", "x"]
+    assert lines[1].endswith("stripes (evidence 30)")
+    assert [line.split()[:2] for line in lines[2:11]] == [["check", str(i)] for i in range(9)]
+    assert lines[11] == "and 2 more; the column `verdict` of the tables has all"
 
 
 def test_a_merged_night_is_told_by_its_verdicts(folder, tmp_path, capfd):
@@ -185,7 +198,7 @@ def test_merging_references_joins_their_statistics(folder):
     n = dataset.statistics.n_exposures
     assert both.n_exposures == 2 * n
     for half in (np.arange(n), np.arange(n, 2 * n)):
-        assert kept_statistics.to_text(kept_statistics.part(both, half)) == kept_statistics.to_text(dataset.statistics)
+        assert kept_statistics.to_text(both.part(half)) == kept_statistics.to_text(dataset.statistics)
 
 
 def test_a_reference_with_statistics_of_another_version_gives_no_verdict(folder, monkeypatch, tmp_path):

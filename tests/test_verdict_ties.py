@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from gpuanom.scoring import tails
-from gpuanom.scoring.statistics_table import Measured
-from gpuanom.scoring.verdict import judge
+from gpuanom.scoring.evidence import tails
+from gpuanom.scoring.judged.statistics_table import Measured
+from gpuanom.scoring.verdict.judge import judge
 from tests.test_verdict import _night
 
 

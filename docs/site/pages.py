@@ -16,7 +16,8 @@ from mkdocs.structure.files import File, Files
 
 _ipython = tempfile.TemporaryDirectory()
 ROOT = Path(__file__).parents[2]
-PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "profiling/README.md", "profiling/log.md")
+LOG = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "profiling" / "log").glob("*.md"))
+PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "profiling/README.md", *LOG)
 
 
 def on_startup(**_: Any) -> None:

@@ -134,12 +134,12 @@ def _plain(column: Any) -> Doubles:
     return np.asarray(np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan))
 
 
-def grades(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[Integers, list[Label]]:
+def grades(given_labels: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[Integers, list[Label]]:
     """Turn labels into the truth that a classifier learns.
 
     Parameters
     ----------
-    said : iterable of Label
+    given_labels : iterable of Label
         Labels of all analysts.
     keys : sequence of (str, str)
         Camera and id of the exposures.
@@ -151,7 +151,7 @@ def grades(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[Integers
     strangers : list of Label
         Labels that belong to none of the exposures.
     """
-    matched, strangers = matching(said, keys)
+    matched, strangers = matching(given_labels, keys)
     by_key: dict[ExposureKey, set[str]] = {}
     for (camera, exposure, _), grade in labels.consensus(matched).items():
         by_key.setdefault((camera, exposure), set()).add(grade)
@@ -159,17 +159,17 @@ def grades(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[Integers
     return np.array([1 if "prominent" in v else 0 if v == {"normal"} else -1 for v in values]), strangers
 
 
-def matching(said: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[list[Label], list[Label]]:
+def matching(given_labels: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[list[Label], list[Label]]:
     """The latest label of each exposure, kind and analyst, and the labels that belong to none of the exposures.
 
     Parameters
     ----------
-    said : iterable of Label
+    given_labels : iterable of Label
     keys : sequence of (str, str)
         Camera and id of the exposures.
     """
     # Cameras are filled in first: a label without a camera may be an earlier one of the same analyst.
-    matched, strangers = labels.placed(said, keys)
+    matched, strangers = labels.placed(given_labels, keys)
     return labels.merged(matched), labels.merged(strangers)
 
 

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from gpuanom.autoencoder.checkpoint import Checkpoint
-from gpuanom.autoencoder.draw import MIN_STAMPS, Drawn, candidates, draw, read_stamps
+from gpuanom.autoencoder.drawn_stamps import MIN_STAMPS, Drawn, candidates, draw, read_stamps
 from gpuanom.autoencoder.epochs import BATCH, RATE
 from gpuanom.autoencoder.model import FORMAT, NORMALISATION, Model, stamp_settings
 from gpuanom.autoencoder.network import layers_of, reconstruct
 from gpuanom.autoencoder.tensors import device_type, require_shared
-from gpuanom.autoencoder.training import THREADS, Told, Trained, train
+from gpuanom.autoencoder.training import THREADS, OnEpoch, Trained, train
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.naming import path_text
-from gpuanom.records import Exposure, Failure, FloatImage, Measurement
+from gpuanom.records import Exposure, ExposureKey, Failure, FloatImage, Measurement
 from gpuanom.settings import Settings
 from gpuanom.version import __version__
 
@@ -31,7 +31,7 @@ _COMPARED = 2048
 
 
 @dataclass
-class Telling:
+class FitCallbacks:
     """Callbacks that a fit calls on its way; each may be replaced.
 
     Attributes
@@ -51,7 +51,7 @@ class Telling:
     say: Callable[[str], None] = lambda _line: None
     plan: Callable[[int], None] = lambda _n: None
     done: Callable[[Exposure, Measurement | Failure], None] = lambda _e, _m: None
-    epoch: Told = field(default=lambda _e, _t, _v: None)
+    epoch: OnEpoch = field(default=lambda _e, _t, _v: None)
     debug: Callable[[str], None] = lambda _text: None
 
 
@@ -86,7 +86,7 @@ def fit(
     validation: float = 0.2,
     seed: int = 1,
     threads: int | None = None,
-    tell: Telling | None = None,
+    callbacks: FitCallbacks | None = None,
     checkpoint: Path | None = None,
 ) -> Fit:
     """Train an autoencoder on the stamps of measured nights (METHOD.md 7).
@@ -107,7 +107,7 @@ def fit(
         Seed of the choice of stamps and of the first weights.
     threads : int, optional
         Threads that read stamps and, on a CPU, train; by default as many as `gpuanom.score` has, and 2 that train.
-    tell : Telling, optional
+    callbacks : FitCallbacks, optional
         Callbacks.
     checkpoint : Path, optional
         A file that keeps the training from time to time, and from which the training goes on. The caller removes the
@@ -124,16 +124,12 @@ def fit(
     KeyboardInterrupt
         When it comes before the first epoch is done; later the best model so far is returned.
     """
-    tell = tell or Telling()
-    for name, value, low in (("stamps", stamps, MIN_STAMPS), ("epochs", epochs, 1), ("threads", threads or 1, 1)):
-        if value < low:
-            raise SettingsError(f"{name} is {value} but must be a whole number from {low}")
-    if not 0 < validation < 1:
-        raise SettingsError(f"validation is {validation} but must be between 0 and 1")
+    callbacks = callbacks or FitCallbacks()
+    _require_possible(stamps, epochs, threads, validation)
     for backend in backends:
         require_shared(backend)
     exposures, settings = candidates([Path(night) for night in nights])
-    used = threads or THREADS
+    n_threads = threads or THREADS
     decisive = {
         "gpuanom": __version__,
         "torch": version("torch"),
@@ -142,30 +138,15 @@ def fit(
         "stamps": stamps,
         "validation": validation,
         "seed": seed,
-        "threads": used,
+        "threads": n_threads,
         "device": device_type(backends[0]),
     }
-    begun = None if checkpoint is None else Checkpoint(checkpoint, decisive, epochs, tell.say)
+    begun = None if checkpoint is None else Checkpoint(checkpoint, decisive, epochs, callbacks.say)
     drawn = draw(exposures, stamps, validation, seed)
-    n = sum(len(i) for d in drawn for i in d.chosen.values())
-    if n < stamps:
-        tell.say(f"{n} stamps are all there are ({stamps} were asked for)")
-    tell.plan(len(drawn))
-    failed: set[tuple[str, str]] = set()
-
-    def done(exposure: Exposure, result: Measurement | Failure) -> None:
-        if isinstance(result, Failure):
-            failed.add(exposure.key)
-        tell.done(exposure, result)
-
-    read, held_out, left_out = read_stamps(drawn, settings, backends, threads, done, tell.debug)
-    if left_out:
-        tell.say(f"{left_out} stamps left out: not finite, or with pixels much darker than their source is bright")
-    if len(read) < MIN_STAMPS:
-        raise InputError(f"{len(read)} stamps could be read: too few to train with", remedy=f"{MIN_STAMPS} at least")
+    read, held_out, failed = _read(drawn, stamps, settings, backends, threads, callbacks)
     trained = train(
-        read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=used, told=tell.epoch, say=tell.say,
-        checkpoint=begun,
+        read, held_out, settings.stamp_size, epochs=epochs, seed=seed, threads=n_threads,
+        on_epoch=callbacks.epoch, say=callbacks.say, checkpoint=begun,
     )  # fmt: skip
     kept = [d for d in drawn if d.candidate.key not in failed]
     about = {
@@ -177,7 +158,7 @@ def fit(
         "normalisation": NORMALISATION,
         "settings": stamp_settings(settings.measurement()),
         "seed": seed,
-        "threads": used,
+        "threads": n_threads,
         "device": read.device.type,
         "rate": RATE,
         "batch": BATCH,
@@ -193,6 +174,42 @@ def fit(
     }
     model = Model(trained.weights, about)
     return Fit(model, trained, *_examples(model, read[held_out.to(read.device)], settings))
+
+
+def _require_possible(stamps: int, epochs: int, threads: int | None, validation: float) -> None:
+    for name, value, low in (("stamps", stamps, MIN_STAMPS), ("epochs", epochs, 1), ("threads", threads or 1, 1)):
+        if value < low:
+            raise SettingsError(f"{name} is {value} but must be a whole number from {low}")
+    if not 0 < validation < 1:
+        raise SettingsError(f"validation is {validation} but must be between 0 and 1")
+
+
+def _read(
+    drawn: Sequence[Drawn],
+    n_wanted: int,
+    settings: Settings,
+    backends: Sequence[Backend],
+    threads: int | None,
+    callbacks: FitCallbacks,
+) -> tuple[Tensor, Tensor, set[ExposureKey]]:
+    """The drawn stamps, which of them are held out for validation, and the exposures that could not be read."""
+    n = sum(len(i) for d in drawn for i in d.chosen.values())
+    if n < n_wanted:
+        callbacks.say(f"{n} stamps are all there are ({n_wanted} were asked for)")
+    callbacks.plan(len(drawn))
+    failed: set[ExposureKey] = set()
+
+    def done(exposure: Exposure, result: Measurement | Failure) -> None:
+        if isinstance(result, Failure):
+            failed.add(exposure.key)
+        callbacks.done(exposure, result)
+
+    read, held_out, left_out = read_stamps(drawn, settings, backends, threads, done, callbacks.debug)
+    if left_out:
+        callbacks.say(f"{left_out} stamps left out: not finite, or with pixels much darker than their source is bright")
+    if len(read) < MIN_STAMPS:
+        raise InputError(f"{len(read)} stamps could be read: too few to train with", remedy=f"{MIN_STAMPS} at least")
+    return read, held_out, failed
 
 
 def _datasets(drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
@@ -214,10 +231,10 @@ def _examples(model: Model, stamps: Tensor, settings: Settings) -> tuple[FloatIm
     """Examples of validation stamps, evenly from the best reconstructed to the worst, and their reconstructions."""
     compared = stamps[:_COMPARED].double()
     with torch.inference_mode():
-        made, _ = reconstruct(layers_of(model.weights, model.stamp_size, compared.device), compared)
-        errors = torch.square(made - compared).mean(dim=1).cpu().numpy()
+        reconstructed, _ = reconstruct(layers_of(model.weights, model.stamp_size, compared.device), compared)
+        errors = torch.square(reconstructed - compared).mean(dim=1).cpu().numpy()
     order = np.argsort(errors, kind="stable")
     chosen = order[np.linspace(0, order.size - 1, min(N_EXAMPLES, order.size)).round().astype(np.int64)]
     shape = (-1, settings.stamp_size, settings.stamp_size)
-    before, after = (t.cpu().numpy()[chosen].astype(np.float32).reshape(shape) for t in (compared, made))
+    before, after = (t.cpu().numpy()[chosen].astype(np.float32).reshape(shape) for t in (compared, reconstructed))
     return before, after, errors[chosen].tolist()

@@ -104,8 +104,8 @@ def shared(stamps: Array, backend: Backend) -> Iterator[Tensor]:
             yield from_dlpack(stamps).flatten(1)
             return
         lane: Any = backend
-        made: Any = torch.cuda.ExternalStream
-        stream = made(lane.stream.ptr, device=f"cuda:{number}")
+        stream_class: Any = torch.cuda.ExternalStream
+        stream = stream_class(lane.stream.ptr, device=f"cuda:{number}")
         with torch.cuda.stream(stream):
             yield from_dlpack(stamps).flatten(1)
 

@@ -21,7 +21,7 @@ from gpuanom.errors import GpuanomError, InputError
 THREADS = 2
 """Threads of a CPU by default: more gain little in such small batches, and the weights depend on their number."""
 
-Told = Callable[[int, float, float], None]
+OnEpoch = Callable[[int, float, float], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def train(
     epochs: int = 500,
     seed: int = 1,
     threads: int = THREADS,
-    told: Told = lambda _epoch, _training, _validation: None,
+    on_epoch: OnEpoch = lambda _epoch, _training, _validation: None,
     say: Callable[[str], None] = lambda _line: None,
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
@@ -76,7 +76,7 @@ def train(
         machine.
     threads : int, optional
         Threads of PyTorch on a CPU.
-    told : callable, optional
+    on_epoch : callable, optional
         Takes epoch, training loss and validation loss after each epoch.
     say : callable, optional
         Takes a line that a user should see: a GPU that trains more slowly than it could.
@@ -106,7 +106,7 @@ def train(
         losses = (before.training, before.validation) if before else ([], [])
         interrupted = False
         if best:
-            told(best, losses[0][best - 1], losses[1][best - 1])
+            on_epoch(best, losses[0][best - 1], losses[1][best - 1])
         try:
             for epoch in range(len(losses[1]) + 1, epochs + 1):
                 training, loss = run(torch.randperm(len(train_stamps), generator=order))
@@ -114,7 +114,7 @@ def train(
                     best, kept = epoch, network.copy()
                 losses[0].append(training)
                 losses[1].append(loss)
-                told(epoch, training, loss)
+                on_epoch(epoch, training, loss)
                 if checkpoint:
                     checkpoint.keep(Progress(best, kept, *losses), run, order)
         except KeyboardInterrupt:

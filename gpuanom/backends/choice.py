@@ -139,5 +139,5 @@ def why_no_cupy(error: Exception) -> str:
     text = printable(str(error))
     # CuPy puts the original error into a page of advice.
     original = text.partition("Original error:")[2] or text
-    again = f"uninstall all cupy packages, then {installing.install_cuda()}"
-    return f"CuPy cannot be loaded: {original.strip()[:300]} ({again})"
+    reinstall = f"uninstall all cupy packages, then {installing.install_cuda()}"
+    return f"CuPy cannot be loaded: {original.strip()[:300]} ({reinstall})"

@@ -1,4 +1,4 @@
-"""What every backend says of its device: its memory, the threads that share it, the ways there and home."""
+"""The device of a backend: its memory, the threads that share it, and copies to the device and back."""
 
 from __future__ import annotations
 

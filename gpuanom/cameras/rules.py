@@ -31,9 +31,8 @@ MASKS: tuple[str, ...] = ("none", "decam-cp", "cp-codes", "desdm", "mp-cards", "
 """How a quality plane is decoded: see `gpuanom.fits.ccds.mask_bits`."""
 
 TURNS: tuple[str, ...] = ("none", "wcs", "mosaic")
-"""How the axes of a CCD are turned to those of the focal plane: not at all, by the CCD's CD matrix
-(`gpuanom.fits.headers.values`), or by the difference from the CD matrix of the exposure's first CCD
-(`gpuanom.fits.ccds.axes`)."""
+"""How the axes of a CCD are turned to those of the focal plane (`gpuanom.fits.ccds.axes`): not at all, by the CCD's CD
+matrix, or by the difference from the CD matrix of the exposure's first CCD."""
 
 SUBARU_CHANNELS = "subaru-channels"
 """A way to trim: to the effective columns and rows of four channels, from the cards T_EFMNij and T_EFMXij."""

@@ -13,6 +13,7 @@ from rich.text import Text
 from gpuanom.cli.figures import figure_class, require_figure, require_table, save, write_table
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import kinds_of, night_argument, reference_option
+from gpuanom.cli.screen import tell_unfinished
 from gpuanom.cli.summary import summary_console
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.records import KINDS
@@ -20,7 +21,7 @@ from gpuanom.review import evaluate as judging
 from gpuanom.review import labels
 from gpuanom.review.evaluate import Recalled
 from gpuanom.review.opened import ScoredNight, key_of, open_night
-from gpuanom.scoring.verdict_levels import VERDICTS
+from gpuanom.scoring.verdict.levels import VERDICTS
 
 EPILOG = """\b
 Examples:
@@ -116,26 +117,27 @@ def evaluate(
     if table is not None:
         require_table(table)
     anomalies = judging.read_known(known) if known else []
-    said = [label for file in files for label in labels.read(file)] if files else labels.kept(folder)
+    given_labels = [label for file in files for label in labels.read(file)] if files else labels.kept(folder)
     night = open_night(folder, reference=reference)
-    said, strangers = labels.placed(said, night.found)
-    said, strangers = labels.merged(said), labels.merged(strangers)
-    if not said and not anomalies:
+    tell_unfinished(night)
+    given_labels, strangers = labels.placed(given_labels, night.found)
+    given_labels, strangers = labels.merged(given_labels), labels.merged(strangers)
+    if not given_labels and not anomalies:
         raise GpuanomError(f"{folder}: no labels (give --labels or --known, or import them: gpuanom label)")
     wanted = [name for name, file in (("--figure", figure), ("--table", table)) if file is not None]
-    if wanted and not said:
+    if wanted and not given_labels:
         remedy = "give --labels, or import them: gpuanom label"
         raise GpuanomError(f"{folder}: {' and '.join(wanted)} show labels, and there are none ({remedy})")
     judging.require_scores(night, kinds if anomalies else KINDS, options["score"])
     if strangers:
         click.echo(f"{len(strangers)} labels belong to no exposure of this night", err=True)
-    if said:
+    if given_labels:
         every: tuple[labels.Consensus, ...] = ("any", "majority", "all")
         rates: dict[str, judging.Rates] = {
-            consensus: judging.true_positive_rates(night, said, how=consensus, **options) for consensus in every
+            consensus: judging.true_positive_rates(night, given_labels, how=consensus, **options) for consensus in every
         }
         if not quiet:
-            _print_rates(rates[how], how, len({a.analyst for a in said}))
+            _print_rates(rates[how], how, len({a.analyst for a in given_labels}))
         if table is not None:
             write_table(judging.rates_table(rates), table)
         if figure is not None:
@@ -185,14 +187,14 @@ def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) ->
         ranks = [f"{r.ranks[kind][0]} of {r.ranks[kind][1]}" if kind in r.ranks else "-" for kind in kinds]
         name = r.key[1] if r.key else r.known.exposure
         by = ", ".join(r.by) or ("none" if r.key else "not in this night")
-        told = (judged.get(r.key, "-") if r.key else "-",) if judged else ()
-        texts = (r.known.group, name, r.known.field, *ranks, by, *told, r.known.paper)
+        verdict_of = (judged.get(r.key, "-") if r.key else "-",) if judged else ()
+        texts = (r.known.group, name, r.known.field, *ranks, by, *verdict_of, r.known.paper)
         grid.add_row(*(Text(printable(text)) for text in texts))
     console.print(grid)
     if judged:
-        held = [verdict for key, verdict in judged.items() if key in {r.key for r in found}]
-        counts = ", ".join(f"{held.count(name)} {name}" for name in VERDICTS)
-        none = f", {held.count('-')} without a verdict" if "-" in held else ""
+        verdicts = [verdict for key, verdict in judged.items() if key in {r.key for r in found}]
+        counts = ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS)
+        none = f", {verdicts.count('-')} without a verdict" if "-" in verdicts else ""
         console.print(Text(f"verdicts on the known anomalies of this night: {counts}{none}"))
     for group in dict.fromkeys(r.known.group for r in found):
         members = [r for r in found if r.known.group == group]

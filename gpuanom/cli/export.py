@@ -10,7 +10,7 @@ import click
 from gpuanom.backends.choice import select
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import kinds_of, night_argument, reference_option, relocate_option
-from gpuanom.cli.screen import Screen
+from gpuanom.cli.screen import Screen, tell_unfinished
 from gpuanom.errors import OutputError
 from gpuanom.files import require_replaceable, write_text
 from gpuanom.records import KINDS
@@ -115,10 +115,11 @@ def export(
     if output is not None and form != "regions":
         require_replaceable(output)
     night = open_night(folder, reference=reference, relocate=relocate)
-    said, _ = labels.placed(labels.kept(folder), night.found)
-    if chosen_by.label and not said:
+    tell_unfinished(night)
+    kept_labels, _ = labels.placed(labels.kept(folder), night.found)
+    if chosen_by.label and not kept_labels:
         raise OutputError(f"{folder}: holds no labels (import them: gpuanom label {folder} labels.csv)")
-    chosen = lists.choose(night, chosen_by, kinds, said, how)
+    chosen = lists.choose(night, chosen_by, kinds, kept_labels, how)
     if form == "regions" and output is not None:
         return _regions(night, chosen, output, "source" if "isophote" not in kinds else "isophote")
     if form == "exclude":

@@ -21,8 +21,8 @@ Examples:
 The page shows, for each camera and band against time: the share of bad exposures and of those to check, and the medians
 of FWHM, ellipticity, sky and number of sources. Below are the record of each CCD (which are often bad, and since when)
 and the exposures that are not ok, each with its neighbours in time. Only stores are read, no images: each night
-is ranked again as it was scored last. A survey counts as one night: name its nights instead. A night that cannot be
-opened is named and left out (exit code 1).
+is ranked again as it was scored last. A survey counts as the nights that it holds. A night that cannot be opened is
+named and left out (exit code 1).
 """
 
 
@@ -49,6 +49,7 @@ def history(nights: tuple[Path, ...], output: Path | None, quiet: bool) -> int:
             output,
             screen.count("ranking nights"),
             lambda error: screen.line(f"night left out: {error}"),
+            screen.say,
         )
         if n_repeated := repeated(gathered):
             exposures = "1 exposure is" if n_repeated == 1 else f"{n_repeated} exposures are"
@@ -58,6 +59,6 @@ def history(nights: tuple[Path, ...], output: Path | None, quiet: bool) -> int:
             )
     if not quiet:
         n = len(gathered["exposures"]["exposure"])
-        said = f"{counted(n, 'exposure')} of {counted(len(gathered['nights']), 'night')}"
-        click.echo(f"{output}: {said}, {file_size(output.stat().st_size)}")
+        content = f"{counted(n, 'exposure')} of {counted(len(gathered['nights']), 'night')}"
+        click.echo(f"{output}: {content}, {file_size(output.stat().st_size)}")
     return int(gathered["left_out"] > 0)

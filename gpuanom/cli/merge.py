@@ -42,7 +42,7 @@ An exposure that is not ranked is set aside, and is ranked again when the night 
 )
 @relocate_option
 @formats_option
-@click.option("--quiet", "-q", is_flag=True, help="Show errors and lost CCDs only.")
+@click.option("--quiet", "-q", is_flag=True, help="Show errors, lost CCDs and incomplete nights only.")
 def merge(
     nights: tuple[Path, ...],
     output: Path,
@@ -61,12 +61,14 @@ def merge(
     matters only where no version says which measurement of an exposure is the newest. After an interrupt, repeat the
     command: a survey is changed as a whole or not at all.
 
-    At the end, the CCDs without a measurement are counted by reason; if CCDs were lost, the exit code is 1.
+    At the end, the CCDs without a measurement are counted by reason, and nights are named that are not measured as a
+    whole: their run was ended early, or other shares of them are missing. The exit code is then 1.
     """
     from gpuanom.cli.summary import print_verdicts, summary_console
     from gpuanom.nights.merge import merge_nights
     from gpuanom.tables.left_out import left_out
 
+    lacking: list[str] = []
     tables = merge_nights(
         nights,
         output,
@@ -75,8 +77,11 @@ def merge(
         relocate=relocate,
         add=add,
         say=lambda line: None if quiet else click.echo(printable(line), err=True),
+        lacking=lacking.append,
     )
     if not quiet:
         print_verdicts(tables.plain[0], summary_console())
         click.echo(f"{counted(len(tables.plain[0]), 'exposure')} in {output}")
-    return int(Screen(quiet=quiet, verbose=False).left_out(left_out(tables)))
+    for line in lacking:
+        click.echo(line, err=True)
+    return int(Screen(quiet=quiet, verbose=False).left_out(left_out(tables)) or bool(lacking))

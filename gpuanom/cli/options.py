@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from gpuanom.cli.given_path import GivenPath
-from gpuanom.cluster.where import TIMEOUT
+from gpuanom.cluster.choice import TIMEOUT
 from gpuanom.naming import FLAT
 from gpuanom.settings import PROFILES, Settings
 from gpuanom.tables.writing import FORMATS

@@ -11,7 +11,7 @@ import click
 from gpuanom.backends.choice import select
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
-from gpuanom.cli.screen import Screen
+from gpuanom.cli.screen import Screen, tell_unfinished
 from gpuanom.display import counted, file_size
 from gpuanom.files import require_replaceable
 from gpuanom.report.page import NAME, write_report
@@ -105,6 +105,7 @@ def report(
     """
     require_pillow()  # said before anything is read
     night = open_night(folder, reference=reference, relocate=relocate)
+    tell_unfinished(night)
     output = output or folder / NAME
     require_replaceable(output)  # said before pictures are made
     served = Served(night, output, port, lambda line: click.echo(line, err=True)) if serve else None

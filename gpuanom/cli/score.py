@@ -165,12 +165,12 @@ def score(
         ahead.begin(device)
     from gpuanom.cli.screen import Screen
     from gpuanom.nights import score as pipeline
-    from gpuanom.tables.collection import without_collection
+    from gpuanom.tables.garbage_collection import without_garbage_collection
 
     settings = _settings(inputs, output, options)
     # Without inputs and models nothing is done but tables, which stay until this process ends. With a model the stamps
     # of a whole night may be read again: what that leaves in circles must be freed.
-    no_search = nullcontext() if inputs or models else without_collection(freeze=True)
+    no_search = nullcontext() if inputs or models else without_garbage_collection(freeze=True)
     with Screen(quiet=quiet, verbose=verbose) as screen, no_search:
         night = pipeline.score(
             inputs,

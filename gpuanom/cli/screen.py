@@ -11,6 +11,8 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import click
+
 from gpuanom import compiling
 from gpuanom.display import counted
 from gpuanom.errors import printable
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from gpuanom.fits import Skipped
     from gpuanom.nights.events import Events
     from gpuanom.records import Exposure, Failure, Measurement
+    from gpuanom.review.opened import ScoredNight
     from gpuanom.tables.build import Tables
     from gpuanom.tables.left_out import LeftOut
 
@@ -61,6 +64,12 @@ def may_be_terminal() -> bool:
     """Whether standard error is a terminal, or may count as one: rich reads several variables for that."""
     named = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
     return any(name in os.environ for name in named) or bool(sys.stderr is not None and sys.stderr.isatty())
+
+
+def tell_unfinished(night: ScoredNight) -> None:
+    """Tell on standard error where a night's run was ended early, since its results look complete."""
+    if line := night.unfinished():
+        click.echo(line, err=True)
 
 
 class Screen:
@@ -224,10 +233,10 @@ class Screen:
 
         return show
 
-    def count(self, what: str) -> Callable[[int, int], None]:
+    def count(self, title: str) -> Callable[[int, int], None]:
         """Return a callable that shows progress, from the numbers of things that are done and of all things."""
         if not self.progress:
             return lambda _done, _total: None
         progress = self.progress
-        task = progress.add_task(what, total=None)
+        task = progress.add_task(title, total=None)
         return lambda done, total: progress.update(task, completed=done, total=total)

@@ -21,6 +21,7 @@ from gpuanom.cameras.focalplane import places
 from gpuanom.cli.figures import figure_class, require_figure, save
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
+from gpuanom.cli.screen import tell_unfinished
 from gpuanom.cli.summary import KIND_NAMES, filled, summary_console
 from gpuanom.display import counted
 from gpuanom.errors import InputError, printable
@@ -32,7 +33,7 @@ from gpuanom.review.mosaic import level, mosaic
 from gpuanom.review.opened import Histogram, ScoredNight, key_of, open_night
 from gpuanom.review.quicklook import Look, binning_for, look
 from gpuanom.review.whiskers import whisker_cells
-from gpuanom.scoring.verdict_levels import ODD, OK
+from gpuanom.scoring.verdict.levels import ODD, OK
 
 EPILOG = """\b
 Examples:
@@ -83,6 +84,7 @@ def show(
     if output is not None:
         require_figure(output)
     night = open_night(folder, reference=reference, relocate=relocate)
+    tell_unfinished(night)
     row = _row(night, exposure, camera)
     _print(night, row, summary_console())
     if output is None:
@@ -116,8 +118,8 @@ def _of_file(night: ScoredNight, rows: list[dict[str, Any]], given: str) -> list
     """The rows of the exposures that a file belongs to: the file of this path, or else any file of this name."""
     files = {id(row): {path_text(f) for f in _files(night, row)} for row in rows}
     paths = {path_text(absolute(given)), path_text(resolved(given))}
-    if there := [row for row in rows if files[id(row)] & paths]:
-        return there
+    if of_path := [row for row in rows if files[id(row)] & paths]:
+        return of_path
     return [row for row in rows if given in {Path(file).name for file in files[id(row)]}]
 
 
@@ -174,8 +176,8 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
     _print_numbers(night, row, console)
     if row.get("autoencoder_mse") is not None:
         numbers = {"mse": ".4g", "rank": "d", "deviation": ".1f"}
-        told = ((name, row[f"autoencoder_{name}"], spec) for name, spec in numbers.items())
-        text = ", ".join(f"{name} {format(value, spec)}" for name, value, spec in told if value is not None)
+        values_of_model = ((name, row[f"autoencoder_{name}"], spec) for name, spec in numbers.items())
+        text = ", ".join(f"{name} {format(value, spec)}" for name, value, spec in values_of_model if value is not None)
         console.print(Text(f"reconstruction of {row['n_stamps']} stamps: {text}"))
     for histogram in night.histograms(key_of(row)):
         console.print()
@@ -194,9 +196,12 @@ def _bad_ccds(night: ScoredNight, row: dict[str, Any]) -> list[str]:
     odd = [(ODD.index(str(ccd["verdict"])), -known, ccd) for known, ccd in every if str(ccd["verdict"]) in ODD]
     bad = [ccd for _, _, ccd in sorted(odd, key=itemgetter(0, 1))]
     # CCDs without a cause of their own have that of the exposure, which may name the worst CCD.
-    for told in ({_said(ccd) for ccd in bad}, {(str(ccd["verdict"]), str(ccd["cause"])) for ccd in bad}):
-        if len(rows) > 1 and len(bad) == len(rows) and len(told) == 1:
-            verdict, cause = told.pop()
+    for verdicts in (
+        {_verdict_without_name(ccd) for ccd in bad},
+        {(str(ccd["verdict"]), str(ccd["cause"])) for ccd in bad},
+    ):
+        if len(rows) > 1 and len(bad) == len(rows) and len(verdicts) == 1:
+            verdict, cause = verdicts.pop()
             is_told = cause in str(row.get("cause") or "")
             return [f"all {len(rows)} CCDs: {verdict}{'' if is_told else f', {cause}'}"]
     lines = [f"CCD {ccd['ccd']}: {ccd['verdict']}, {ccd['cause']}" for ccd in bad[:CCDS]]
@@ -204,7 +209,7 @@ def _bad_ccds(night: ScoredNight, row: dict[str, Any]) -> list[str]:
     return lines + ([f"and {counted(more, 'more CCD')} (gpuanom tables {night.folder} --table ccds)"] if more else [])
 
 
-def _said(ccd: Mapping[str, Any]) -> tuple[str, str]:
+def _verdict_without_name(ccd: Mapping[str, Any]) -> tuple[str, str]:
     """What is said of a CCD, without its name."""
     return str(ccd["verdict"]), str(ccd["cause"]).replace(f" on {ccd['ccd']}", "")
 
@@ -214,7 +219,7 @@ def _print_numbers(night: ScoredNight, row: dict[str, Any], console: Console) ->
     exposures, ccds = night.tables.plain
     alike = (exposures["camera"] == row["camera"]) & (exposures["band"] == row["band"])
     alike &= filled(exposures["n_ccd_used"]) > 0  # others have 0 sources, which nobody counted
-    this = exposures["exposure"] == row["exposure"]
+    is_exposure = exposures["exposure"] == row["exposure"]
     of_camera = ccds["camera"] == row["camera"]
     alike_ccds = of_camera & np.isin(ccds["exposure"], exposures["exposure"][alike])
     this_ccds = of_camera & (ccds["exposure"] == row["exposure"])
@@ -223,7 +228,7 @@ def _print_numbers(night: ScoredNight, row: dict[str, Any], console: Console) ->
     for name in ("", "here", "usual") if n > 1 else ("", "here"):
         grid.add_column(name, justify="right" if name else "left")
     for name, spec in NUMBERS.items():
-        table, here, others = (exposures, alike & this, alike) if name not in ("sky", "sigma") else (
+        table, here, others = (exposures, alike & is_exposure, alike) if name not in ("sky", "sigma") else (
             ccds, this_ccds, alike_ccds
         )  # fmt: skip
         if name == "ellipticity" and "e1" in table.colnames:
@@ -324,7 +329,7 @@ def _look(night: ScoredNight, key: ExposureKey, names: list[str]) -> tuple[list[
     stamps: list[tuple[float, Any]] = []
     whiskers: list[tuple[str, list[list[float]]]] = []
     missing: list[str] = []
-    where = places(key[0], names)
+    positions = places(key[0], names)
     exposure = night.found[key]
     threads = min(4, os.cpu_count() or 1)
     binning = binning_for(exposure, names, night.settings)
@@ -332,7 +337,7 @@ def _look(night: ScoredNight, key: ExposureKey, names: list[str]) -> tuple[list[
     for seen in look(exposure, night.settings, select("cpu"), binning=binning, stamps=n_stamps, threads=threads):
         if isinstance(seen, Look) and seen.image is not None:
             images.append((seen.name, seen.image))
-            upside_down = seen.name in where and where[seen.name].upside_down
+            upside_down = seen.name in positions and positions[seen.name].upside_down
             whiskers.append((seen.name, whisker_cells(seen, upside_down)))
             stamps += zip(seen.sources.stamp_snr.tolist(), seen.sources.stamps, strict=True)
         elif not isinstance(seen, Look):

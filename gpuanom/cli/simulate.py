@@ -74,7 +74,7 @@ def _words(text: str) -> list[str]:
     default=1,
     show_default=True,
     type=click.IntRange(1, 900),
-    help="Which night of the same camera to draw: each begins a day later, and its exposures, at most 1000, are "
+    help="Which night of the same camera to draw: each begins a day later, and its exposures, at most 960, are "
     "numbered from 1000 more.",
 )
 @click.option(

@@ -14,7 +14,7 @@ from gpuanom.display import counted
 from gpuanom.errors import printable
 from gpuanom.nights.events import Night
 from gpuanom.records import KINDS, Doubles, Integers
-from gpuanom.scoring.verdict_levels import BAD, VERDICTS
+from gpuanom.scoring.verdict.levels import ODD, VERDICTS
 from gpuanom.tables.plain import PlainTable
 
 TOP = 10
@@ -25,6 +25,9 @@ _REMEDIES = {
 }
 MORE_EXPOSURES = "for verdicts, score more exposures together (gpuanom merge joins scored nights), or give --reference"
 """What to do where a dataset is too small for verdicts."""
+
+_NEEDS = ", and a verdict needs"
+"""The end of the reason why a dataset that is too small has no verdicts; before it stands the dataset's size."""
 
 DATASETS = 3
 """At most so many cameras and bands are named behind a reason why exposures have no verdict."""
@@ -81,7 +84,7 @@ def print_summary(night: Night, console: Console) -> None:
 
 
 def print_verdicts(exposures: PlainTable, console: Console) -> None:
-    """Print how many exposures are bad, to be checked and ok, and why the bad ones are bad.
+    """Print how many exposures are bad, to be checked and ok; then those that are bad or to be checked, with the cause.
 
     Parameters
     ----------
@@ -96,16 +99,16 @@ def print_verdicts(exposures: PlainTable, console: Console) -> None:
     counts = ", ".join(f"{verdict.count(name)} {name}" for name in VERDICTS)
     without = verdict.count("")
     console.print(Text(f"verdicts: {counts}{f', {without} without a verdict' if without else ''}"))
-    bad = [i for i, name in enumerate(verdict) if name == BAD]
+    odd = [i for worst_first in ODD for i, name in enumerate(verdict) if name == worst_first]
     grid = Grid(box=None, show_header=False, padding=(0, 1))
-    for i in bad[:TOP]:
+    for i in odd[:TOP]:
         names = " ".join(filter(None, (printable(str(exposures[name][i])) for name in _NAMES)))
         evidence = _number(exposures["evidence"][i], ".0f")
-        grid.add_row(Text(f"bad  {names}"), Text(f"{printable(cause[i])} (evidence {evidence})"))
-    if bad:
+        grid.add_row(Text(f"{verdict[i]:<4} {names}"), Text(f"{printable(cause[i])} (evidence {evidence})"))
+    if odd:
         console.print(grid)
-    if len(bad) > TOP:
-        console.print(Text(f"and {len(bad) - TOP} more; the column `verdict` of the tables has all"))
+    if len(odd) > TOP:
+        console.print(Text(f"and {len(odd) - TOP} more; the column `verdict` of the tables has all"))
     _print_reasons(exposures, verdict, cause, console)
     console.print()
 
@@ -123,8 +126,9 @@ def _print_reasons(exposures: PlainTable, verdict: list[str], cause: list[str], 
         names = [name for name in dict.fromkeys(of_these) if name]
         shown = ", ".join(names[:DATASETS]) + (f" and {len(names) - DATASETS} more" if len(names) > DATASETS else "")
         of = f" of {shown}" if several and names else ""
-        console.print(Text(printable(f"{counted(len(of_these), 'exposure')}{of}: {reason}")))
-    if any("a verdict needs" in reason for reason in reasons):
+        text = reason.replace(_NEEDS, f" each{_NEEDS}") if len(names) > 1 else reason
+        console.print(Text(printable(f"{counted(len(of_these), 'exposure')}{of}: {text}")))
+    if any(_NEEDS in reason for reason in reasons):
         console.print(Text(MORE_EXPOSURES))
 
 

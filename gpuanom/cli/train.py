@@ -18,12 +18,14 @@ from gpuanom.cli.screen import Screen
 from gpuanom.display import counted
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import MODEL, require_writable
-from gpuanom.records import Exposure, Failure, Measurement
+from gpuanom.records import Doubles, Exposure, Failure, Integers, Measurement
 from gpuanom.review import labels
 
 if TYPE_CHECKING:
-    from gpuanom.autoencoder.fitting import Fit, Telling
+    from gpuanom.autoencoder.classifier import Sample
+    from gpuanom.autoencoder.fitting import Fit, FitCallbacks
     from gpuanom.autoencoder.training import Trained
+    from gpuanom.tables.classified import Classifier
 
 EPILOG = """\b
 Examples:
@@ -125,8 +127,8 @@ def train(
         failed: list[str] = []
         kept = checkpoint_of(output)
         try:
-            telling = _telling(screen, options["epochs"], failed)
-            result = fit(nights, backends[:1], tell=telling, checkpoint=kept, **options)
+            callbacks = _fit_callbacks(screen, options["epochs"], failed)
+            result = fit(nights, backends[:1], callbacks=callbacks, checkpoint=kept, **options)
         except KeyboardInterrupt:
             screen.line("interrupted before the first epoch was done: no model was made")
             return 130
@@ -157,13 +159,13 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
 
     sample = classifier.sample(nights, select("cpu"))
     kept = [label for night in nights for label in labels.kept(night)]
-    said = [label for file in files for label in labels.read(file)] if files else kept
-    truth, strangers = classifier.grades(said, sample.keys)
+    given_labels = [label for file in files for label in labels.read(file)] if files else kept
+    truth, strangers = classifier.grades(given_labels, sample.keys)
     if strangers:
         screen.say(f"{len(strangers)} labels belong to no exposure of these nights")
-    if not said:
+    if not given_labels:
         raise GpuanomError("no labels (give --labels, or import them: gpuanom label)")
-    _tell_contradictions(classifier.matching(said, sample.keys)[0], screen)
+    _tell_contradictions(classifier.matching(given_labels, sample.keys)[0], screen)
     probability = validation.cross_validated(sample, truth, seed)
     fitted = classifier.fit(sample, truth)
     scores = {"classifier": probability, **sample.scores}
@@ -172,7 +174,26 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
     counts = {"prominent": int((truth == 1).sum()), "normal": int((truth == 0).sum())}
     classifier.save(fitted, output, {"seed": seed, "labelled": counts, "roc_area": areas})
     written = [output, _beside(output, "exposures.ecsv"), _beside(output, "roc.ecsv")]
-    unlabelled = np.isnan(probability)
+    _write_probabilities(sample, truth, fitted, probability, written[1])
+    ranked = sorted(areas, key=lambda name: -areas[name])
+    write_table(Table({"score": ranked, "roc_area": [areas[name] for name in ranked]}), written[2])
+    screen.say(f"labelled: {counts['prominent']} prominent, {counts['normal']} normal; {classifier.FOLDS} folds")
+    for name in ranked:
+        screen.say(f"ROC area {areas[name]:.3f}  {name}{' (cross-validated)' if name == 'classifier' else ''}")
+    try:
+        best = [name for name in ranked if name != "classifier"][:5]
+        written.append(_draw_roc({name: curves[name] for name in ("classifier", *best)}, _beside(output, "roc.png")))
+    except GpuanomError as error:
+        screen.line(f"no picture: {error}")
+    screen.say(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _write_probabilities(
+    sample: Sample, truth: Integers, fitted: Classifier, cross_validated: Doubles, path: Path
+) -> None:
+    """Write the probability of each exposure, where it has no label that of the classifier from all labels."""
+    unlabelled = np.isnan(cross_validated)
+    probability = cross_validated.copy()
     probability[unlabelled] = fitted.probabilities(sample.features[unlabelled])
     word = np.array(["", "normal", "prominent"])[truth + 1]
     order = np.argsort(-probability.round(6), kind="stable")  # by the digits that the table holds
@@ -184,32 +205,26 @@ def _supervised(nights: tuple[Path, ...], output: Path, files: tuple[Path, ...],
         "probability": probability.round(6),
         "cross_validated": ~unlabelled,
     }
-    write_table(Table({name: np.array(values)[order] for name, values in columns.items()}), written[1])
-    ranked = sorted(areas, key=lambda name: -areas[name])
-    write_table(Table({"score": ranked, "roc_area": [areas[name] for name in ranked]}), written[2])
-    screen.say(f"labelled: {counts['prominent']} prominent, {counts['normal']} normal; {classifier.FOLDS} folds")
-    for name in ranked:
-        screen.say(f"ROC area {areas[name]:.3f}  {name}{' (cross-validated)' if name == 'classifier' else ''}")
-    try:
-        Figure = figure_class()
-        from gpuanom.review import plots
-
-        figure = Figure(figsize=(5.6, 5.0), layout="constrained")
-        best = [name for name in ranked if name != "classifier"][:5]
-        plots.roc_curves(figure.subplots(), {name: curves[name] for name in ("classifier", *best)})
-        written.append(_beside(output, "roc.png"))
-        save(figure, written[-1])
-    except GpuanomError as error:
-        screen.line(f"no picture: {error}")
-    screen.say(f"written: {', '.join(str(path) for path in written)}")
+    write_table(Table({name: np.array(values)[order] for name, values in columns.items()}), path)
 
 
-def _tell_contradictions(said: list[labels.Label], screen: Screen) -> None:
+def _draw_roc(curves: dict[str, tuple[Doubles, Doubles, float]], path: Path) -> Path:
+    """Draw ROC curves; return the path of the picture."""
+    Figure = figure_class()
+    from gpuanom.review import plots
+
+    figure = Figure(figsize=(5.6, 5.0), layout="constrained")
+    plots.roc_curves(figure.subplots(), curves)
+    save(figure, path)
+    return path
+
+
+def _tell_contradictions(given_labels: list[labels.Label], screen: Screen) -> None:
     """Tell where the analysts contradict each other, and what is trained with then."""
-    contradictions = labels.contradictions(said)
+    contradictions = labels.contradictions(given_labels)
     if not contradictions:
         return
-    n, agreed = len(contradictions), labels.consensus(said)
+    n, agreed = len(contradictions), labels.consensus(given_labels)
     screen.line(
         f"analysts contradict each other on {counted(n, 'label')}: the grade that more than half of"
         " them give, or exceed, is trained with (normal where two say prominent and normal)"
@@ -221,9 +236,9 @@ def _tell_contradictions(said: list[labels.Label], screen: Screen) -> None:
         screen.line(f"and {n - 5} more")
 
 
-def _telling(screen: Screen, epochs: int, failed: list[str]) -> Telling:
+def _fit_callbacks(screen: Screen, epochs: int, failed: list[str]) -> FitCallbacks:
     """The callbacks that show a fit on the screen: the exposures that are read, then the losses."""
-    from gpuanom.autoencoder.fitting import Telling
+    from gpuanom.autoencoder.fitting import FitCallbacks
 
     reading = screen.count("reading stamps")
     n_read, planned = itertools.count(1), [0]
@@ -239,7 +254,7 @@ def _telling(screen: Screen, epochs: int, failed: list[str]) -> Telling:
             about = f"exposure {exposure.exposure} {exposure.camera} {exposure.band}".rstrip()
             screen.line(f"failed {about}: {outcome.reason}")
 
-    return Telling(say=screen.say, plan=plan, done=done, epoch=screen.losses(epochs), debug=screen.debug)
+    return FitCallbacks(say=screen.say, plan=plan, done=done, epoch=screen.losses(epochs), debug=screen.debug)
 
 
 def _beside(output: Path, name: str) -> Path:

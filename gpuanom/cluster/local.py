@@ -138,9 +138,9 @@ def _give_up(out: IO[str]) -> None:
     _kill()
 
 
-def _tell(out: IO[str], **what: str) -> None:
+def _tell(out: IO[str], **message: str) -> None:
     try:
-        print(json.dumps(what), file=out, flush=True)
+        print(json.dumps(message), file=out, flush=True)
     except OSError:
         _kill()
 
@@ -149,14 +149,14 @@ PROFILE = "100ms"
 """How often Dask looks what each process does, for the profile on the dashboard and in the performance report.
 
 Dask's default of 10 ms costs a worker a tenth of its time, as the look holds the interpreter's lock
-(profiling/log.md); a user's own configuration of Dask goes before this.
+(profiling/log/cluster.md); a user's own configuration of Dask goes before this.
 """
 
 
 TICK = "500ms"
 """How often each process of Dask looks whether its own event loop is late.
 
-Dask's default of 20 ms is more than half of what an idle process of Dask costs (profiling/log.md).
+Dask's default of 20 ms is more than half of what an idle process of Dask costs (profiling/log/cluster.md).
 """
 
 
@@ -164,7 +164,7 @@ MEMORY, SYSTEM = "500ms", "2s"
 """How often Dask looks at the memory of each worker, and at the load of each process for the dashboard.
 
 With Dask's defaults of 100 and 500 ms these looks were a third of the work of an event loop that carries small
-exposures (profiling/log.md).
+exposures (profiling/log/cluster.md).
 """
 
 

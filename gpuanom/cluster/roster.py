@@ -233,7 +233,7 @@ class Roster:
         if member.state != "asked":
             return
         try:
-            wrong = self._wrong(member, future.result(timeout=10))
+            wrong = self._why_unusable(member, future.result(timeout=10))
         except ImportError as error:
             name = error.name or "gpuanom"
             other = "" if name == "gpuanom" else f" of this version (no {name})"
@@ -248,7 +248,7 @@ class Roster:
             member.state = "ready"
             self._debug(f"{member}: ready, exposures at a time: {member.lanes}")
 
-    def _wrong(self, member: Member, answer: Mapping[str, Any]) -> str:
+    def _why_unusable(self, member: Member, answer: Mapping[str, Any]) -> str:
         """Why a worker cannot be used, by its answer to the greeting; empty when it can."""
         member.host = answer["host"]
         versions = answer["versions"]

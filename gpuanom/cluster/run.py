@@ -27,12 +27,12 @@ from gpuanom.cluster import worker
 from gpuanom.cluster.answers import as_given, failed, is_measured, on_workers, short_of_memory, sized_files
 from gpuanom.cluster.assignment import Assignment, Attempt, begin, has_suspect, send_again, to_move
 from gpuanom.cluster.call_sizes import CallSizes, size
+from gpuanom.cluster.choice import ClusterChoice, local_devices, require_dask
 from gpuanom.cluster.connect import Connection, quiet
 from gpuanom.cluster.fetch import Fetch
 from gpuanom.cluster.job import Answer, Broken, Call, Job, SizedFile, Unseen
 from gpuanom.cluster.local import LocalCluster
 from gpuanom.cluster.roster import LATE, Member, Roster
-from gpuanom.cluster.where import Where, local_devices, require_dask
 from gpuanom.errors import printable
 from gpuanom.measuring.threads import WORKERS
 from gpuanom.records import Exposure, Failure, Measurement
@@ -53,7 +53,7 @@ class Cluster:
     ----------
     job : Job
         What the workers are to do.
-    where : Where
+    choice : ClusterChoice
         The scheduler, or the number of workers on this machine.
     say, debug : callable
         Take a line for the user, and text that only ``--verbose`` shows.
@@ -69,13 +69,13 @@ class Cluster:
     def __init__(
         self,
         job: Job,
-        where: Where,
+        choice: ClusterChoice,
         say: Callable[[str], None],
         debug: Callable[[str], None],
         verbose: bool = False,
     ) -> None:
-        require_dask(where)
-        self._job, self._where, self._say, self._debug, self._verbose = job, where, say, debug, verbose
+        require_dask(choice)
+        self._job, self._choice, self._say, self._debug, self._verbose = job, choice, say, debug, verbose
         self._run = uuid4().hex
         self._events: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self._again: list[Attempt] = []
@@ -86,23 +86,23 @@ class Cluster:
         """Whether more has happened than that exposures were measured: all workers are then looked at."""
         self._looked = 0.0
         self._packed_job = b""
-        self._sizes, self._room = CallSizes(where.timeout), 1
+        self._sizes, self._room = CallSizes(choice.timeout), 1
         self._settings = job.settings.fingerprint()
         self._model = "" if job.model is None else job.model.fingerprint
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(quiet(self._debug))
-            scheduler = self._where.scheduler
-            if self._where.workers is not None:
-                scheduler = stack.enter_context(self._local(self._where.workers)).address
+            scheduler = self._choice.scheduler
+            if self._choice.workers is not None:
+                scheduler = stack.enter_context(self._local(self._choice.workers)).address
             assert scheduler is not None
             self._connection = Connection(scheduler)
             stack.callback(self._connection.close)
             self._say(f"cluster: {self._connection.about()}")
             if differs := self._connection.differences():
                 self._say(f"cluster: other versions at the scheduler: {differs}")
-            stack.enter_context(self._connection.report(self._where.report, self._say))
+            stack.enter_context(self._connection.report(self._choice.report, self._say))
             self._stack = stack.pop_all()
         return self
 
@@ -321,7 +321,7 @@ class Cluster:
         if now - self._looked < TICK:
             return
         self._looked = now
-        limit = now - self._where.timeout
+        limit = now - self._choice.timeout
         for assignment in [s for s in self._assignments if s.since is not None and s.since < limit]:
             assignment.given_up = self._unsettled = True
             self._assignments.discard(assignment)
@@ -333,7 +333,7 @@ class Cluster:
                     Thread(target=self._restart, args=(member.address,), daemon=True).start()
             if member.nanny:
                 assignment.future.release()
-            text = f"no answer within {self._where.timeout:g} s"
+            text = f"no answer within {self._choice.timeout:g} s"
             self._again[:0] = assignment.others
             for attempt in assignment.suspects:
                 yield from self._trouble(attempt, member, "timed_out", text, alone=False)
@@ -396,5 +396,5 @@ class Cluster:
         """Let the workers free what they hold for this run, without waiting for them."""
         for member in roster.usable():
             fire_and_forget(
-                roster.submit(Call(worker.ended, self._run), member, "gpuanom-goodbye", lambda _future: None)
+                roster.submit(Call(worker.end_run, self._run), member, "gpuanom-goodbye", lambda _future: None)
             )

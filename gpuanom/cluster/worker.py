@@ -20,7 +20,7 @@ from gpuanom.errors import DeviceError, GpuanomError, printable
 from gpuanom.measuring.threads import Works
 from gpuanom.records import Exposure, Measurement
 from gpuanom.settings import Settings
-from gpuanom.store.prepared import prepared_rows
+from gpuanom.store.prepared_rows import prepared_rows
 from gpuanom.system import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, set_memory_options
 
 
@@ -175,9 +175,9 @@ def measured(
         One for each exposure that was begun, in order.
     """
     answers: list[Answer] = []
-    with _Watch(run, name, span, len(parts)) as watch:
+    with _CallTimer(run, name, span, len(parts)) as timer:
         for exposure, files in parts:
-            if not watch.begins(len(answers)):
+            if not timer.begins(len(answers)):
                 break
             answers.append(_measured(run, packed_job, exposure, files))
             if isinstance(answers[-1].result, Broken):
@@ -185,7 +185,7 @@ def measured(
     return answers
 
 
-class _Watch:
+class _CallTimer:
     """Tells the client which exposure of a call holds up the others, once the time for such calls is over.
 
     The client would otherwise not know which exposure has taken too long, or has killed the worker.
@@ -248,7 +248,7 @@ def _measured(run: str, packed_job: bytes, exposure: Exposure, files: list[Sized
     return Answer(result, seconds, _debug_texts(running))
 
 
-def ended(run: str) -> None:
+def end_run(run: str) -> None:
     """End a run on this worker."""
     _runs.end(run)
 

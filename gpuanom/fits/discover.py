@@ -13,11 +13,12 @@ from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.cameras.rules import ANY, CameraRule
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits.ccds.plane_kinds import side_file
-from gpuanom.fits.exposures.grouping import Found, by_path, labels, told_apart
+from gpuanom.fits.exposures.grouping import Found, by_path, labels, with_distinct_ids
 from gpuanom.fits.exposures.identity import Description, describe
 from gpuanom.fits.exposures.inputs import NotFollowedError, expand
 from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
-from gpuanom.fits.headers.values import SUFFIXES, Cards, stem
+from gpuanom.fits.headers.values import Cards
+from gpuanom.fits.opening.file_names import SUFFIXES, stem
 from gpuanom.fits.opening.first_headers import OwnTableError, read_headers
 from gpuanom.fits.opening.packed import PackedError
 from gpuanom.naming import natural_key
@@ -84,14 +85,14 @@ class Discovery:
         Sorted by path.
     skipped : tuple of Skipped
         Sorted by path.
-    told : mapping of Path to Description
+    descriptions : mapping of Path to Description
         What each image file of the exposures is, and the cards that decided.
     """
 
     exposures: tuple[Exposure, ...]
     failures: tuple[FileFailure, ...]
     skipped: tuple[Skipped, ...]
-    told: Mapping[Path, Description] = field(default_factory=dict)
+    descriptions: Mapping[Path, Description] = field(default_factory=dict)
 
 
 def rules(settings: Settings) -> tuple[CameraRule, ...]:
@@ -149,8 +150,8 @@ def labels_of(exposure: Exposure, settings: Settings) -> tuple[str, ...]:
         return ("",)
     tried = rule_of(exposure, settings), BUILTIN_RULES[-1]
     found = [_find(path, tried) for path in exposure.files]
-    told = [file for file in found if isinstance(file, Found)]
-    by_file = dict(zip((file.path for file in told), labels(told), strict=True))
+    readable = [file for file in found if isinstance(file, Found)]
+    by_file = dict(zip((file.path for file in readable), labels(readable), strict=True))
     return tuple(by_file.get(path, "") for path in exposure.files)
 
 
@@ -175,8 +176,8 @@ class KnownFiles:
         except (OSError, ValueError):
             return _find(path, tried)
         now = state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
-        held, found = self._known.get(path, (None, None))
-        if held != now or found is None or isinstance(found, FileFailure):
+        before, found = self._known.get(path, (None, None))
+        if before != now or found is None or isinstance(found, FileFailure):
             found = _find(path, tried)
             self._known[path] = now, found
         return found
@@ -219,13 +220,13 @@ def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles
             skipped.append(found)
         else:
             files.append(found)
-    apart = told_apart(files)
-    exposures = _exposures(apart, settings, skipped)
+    files = with_distinct_ids(files)
+    exposures = _exposures(files, settings, skipped)
     return Discovery(
         exposures=tuple(sorted(exposures, key=lambda e: (e.camera, natural_key(e.exposure)))),
         failures=tuple(sorted(failures, key=by_path)),
         skipped=tuple(sorted(skipped, key=by_path)),
-        told={file.path: file.about for file in apart},
+        descriptions={file.path: file.description for file in files},
     )
 
 
@@ -245,10 +246,10 @@ def _find(path: Path, tried: Sequence[CameraRule]) -> Found | Skipped | FileFail
             # This is no exposure: that the mask cannot be read is reported with the image.
             return Skipped(path, f"a weight or mask file: {reason}", "a weight or mask file")
         return _failure(error)
-    about = describe(primary, extension, tried, path)
-    if about.no_exposure:
-        return Skipped(path, about.no_exposure, about.kind)
-    return Found(path, about, _datasums(primary, extension))
+    description = describe(primary, extension, tried, path)
+    if description.no_exposure:
+        return Skipped(path, description.no_exposure, description.kind)
+    return Found(path, description, _datasums(primary, extension))
 
 
 def _unique(inputs: Sequence[str | Path], failures: list[FileFailure], skipped: list[Skipped]) -> list[Path]:
@@ -285,8 +286,8 @@ def _datasums(*headers: fits.Header | None) -> str:
 def _exposures(files: Iterable[Found], settings: Settings, skipped: list[Skipped]) -> list[Exposure]:
     groups: dict[tuple[str, str], dict[Any, list[Found]]] = {}
     for file in files:
-        versions = groups.setdefault((file.about.camera, file.about.exposure), {})
-        versions.setdefault((file.about.version, file.about.version_label), []).append(file)
+        versions = groups.setdefault((file.description.camera, file.description.exposure), {})
+        versions.setdefault((file.description.version, file.description.version_label), []).append(file)
     exposures = []
     for (_, name), versions in groups.items():
         newest = max(versions)
@@ -299,40 +300,41 @@ def _exposures(files: Iterable[Found], settings: Settings, skipped: list[Skipped
                     remarks.append(f"version {newest[1]} taken, {version[1] or 'one without a name'} left out")
             versions = {newest: versions[newest]}
         for version in sorted(versions):
-            apart = settings.versions == "apart" and version[1]
-            exposures.append(_exposure(f"{name}-{version[1]}" if apart else name, versions[version], remarks, settings))
+            exposure = f"{name}-{version[1]}" if settings.versions == "apart" and version[1] else name
+            exposures.append(_exposure(exposure, versions[version], remarks, settings))
     return exposures
 
 
 def _exposure(name: str, files: list[Found], remarks: Sequence[str], settings: Settings) -> Exposure:
     files = sorted(files, key=by_path)
-    about = files[0].about
+    description = files[0].description
     notes = list(remarks)
-    masks = [mask_sibling(file.path, file.about.rule) if settings.mask else None for file in files]
-    bare = [file.path.name for file, mask in zip(files, masks, strict=True) if not mask and file.about.rule.mask_file]
+    masks = [mask_sibling(file.path, file.description.rule) if settings.mask else None for file in files]
     if settings.mask:
+        pairs = zip(files, masks, strict=True)
+        bare = [file.path.name for file, mask in pairs if not mask and file.description.rule.mask_file]
         notes += [f"no mask file found for {name}" for name in bare[: 3 if len(bare) > 4 else 4]]
         notes += [f"no mask file found for {len(bare) - 3} more of its files"] if len(bare) > 4 else []
-    bands = sorted({file.about.band.name for file in files})
+    bands = sorted({file.description.band.name for file in files})
     if len(bands) > 1:
-        notes.append(f"its files name several bands ({', '.join(bands)}); {about.band.name or 'none'} is taken")
-    elif not about.band.known:
+        notes.append(f"its files name several bands ({', '.join(bands)}); {description.band.name or 'none'} is taken")
+    elif not description.band.known:
         notes.append(NO_BAND)
     return Exposure(
         exposure=name,
-        camera=about.camera,
-        band=about.band.name,
-        date_obs=about.date_obs,
-        exptime=about.exptime,
+        camera=description.camera,
+        band=description.band.name,
+        date_obs=description.date_obs,
+        exptime=description.exptime,
         files=tuple(file.path for file in files),
         masks=tuple(masks),
         fingerprint=_fingerprint(files, masks),
-        rule=about.rule.name,
+        rule=description.rule.name,
         remarks=tuple(printable(note) for note in notes),
-        file_named=not about.named,
+        file_named=not description.named,
         labels=labels(files),
-        version=about.version,
-        version_label=about.version_label,
+        version=description.version,
+        version_label=description.version_label,
     )
 
 

@@ -151,25 +151,25 @@ def _accounts(exposure: Exposure, found: Discovery, settings: Settings) -> list[
     labels = dict(zip(exposure.files, labels_of(exposure, settings), strict=True))
     accounts = []
     for path, mask in zip(exposure.files, exposure.masks, strict=True):
-        about = found.told[path]
+        description = found.descriptions[path]
         accounts.append(
             Account(
                 file=path_text(path),
                 outcome="scored",
                 exposure=exposure.exposure,
-                exposure_told_by=about.told_by,
+                exposure_told_by=description.told_by,
                 camera=exposure.camera,
                 rule=exposure.rule,
-                rule_told_by=about.rule_reason,
+                rule_told_by=description.rule_reason,
                 band=exposure.band,
-                band_told_by=about.band.told_by or "no card names one",
+                band_told_by=description.band.told_by or "no card names one",
                 date_obs=exposure.date_obs,
-                exptime=about.exptime if about.exptime == about.exptime else None,
-                version=about.version_label,
+                exptime=description.exptime if description.exptime == description.exptime else None,
+                version=description.version_label,
                 mask_file="" if mask is None else path_text(mask),
                 ccds=tuple(ccds[path]),
                 not_ccds=tuple(_not_ccds(path, exposure, settings, labels[path])),
-                remarks=(*exposure.remarks, *map(str, about.doubts)),
+                remarks=(*exposure.remarks, *map(str, description.doubts)),
             )
         )
     return accounts
@@ -201,16 +201,16 @@ def _not_ccds(path: Path, exposure: Exposure, settings: Settings, label: str) ->
 
 def decisions(found: Discovery) -> list[str]:
     """Return lines that say which rules and cards decided what the files are, each with its number of files."""
-    told = found.told.values()
-    rules = Counter(f"camera rule '{about.rule.name}': {about.rule_reason}" for about in told)
-    ids = Counter(f"exposure told by {about.told_by.partition(' is ')[0]}" for about in told)
-    bands = Counter(f"band {a.band.name or 'none'} told by {a.band.told_by or 'no card'}" for a in told)
+    files = found.descriptions.values()
+    rules = Counter(f"camera rule '{file.rule.name}': {file.rule_reason}" for file in files)
+    ids = Counter(f"exposure told by {file.told_by.partition(' is ')[0]}" for file in files)
+    bands = Counter(f"band {file.band.name or 'none'} told by {file.band.told_by or 'no card'}" for file in files)
     return [f"{counted(n, 'file')}: {text}" for each in (rules, ids, bands) for text, n in sorted(each.items())]
 
 
 def untold_bands(found: Discovery) -> str:
     """Return a line about the exposures without a known band; empty where there are none."""
-    untold = [e for e in found.exposures if not found.told[e.files[0]].band.known]
+    untold = [e for e in found.exposures if not found.descriptions[e.files[0]].band.known]
     if not untold:
         return ""
     first = path_text(untold[0].files[0].name)
@@ -223,9 +223,9 @@ def untold_bands(found: Discovery) -> str:
 def doubtful(found: Discovery) -> dict[str, str]:
     """Return a line for each kind of doubt about the files, with their number, by the kind."""
     lines = {}
-    about = [(path, doubt) for path, about in sorted(found.told.items()) for doubt in about.doubts]
-    for kind, n in Counter(doubt.kind for _, doubt in about).items():
-        path, first = next((path, doubt) for path, doubt in about if doubt.kind == kind)
+    doubts = [(path, doubt) for path, of_file in sorted(found.descriptions.items()) for doubt in of_file.doubts]
+    for kind, n in Counter(doubt.kind for _, doubt in doubts).items():
+        path, first = next((path, doubt) for path, doubt in doubts if doubt.kind == kind)
         example = f"{first.card} in {path_text(path.name)}" if first.card else path_text(path.name)
         lines[kind] = f"{counted(n, 'file')}: {kind} ({example if n == 1 else f'such as {example}'})"
     return lines

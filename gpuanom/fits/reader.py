@@ -19,15 +19,16 @@ from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.ccds.axes import CcdAxes, Mosaic, axes_of_file
 from gpuanom.fits.ccds.copies import Copies
-from gpuanom.fits.ccds.images_together import RiceFile
+from gpuanom.fits.ccds.images_together import RiceImagesOfFile
 from gpuanom.fits.ccds.masks import Masks, MasksTogether
 from gpuanom.fits.ccds.names import Role, first_ccds, roles_in_file
 from gpuanom.fits.ccds.pixels import as_stored, pixels
+from gpuanom.fits.ccds.saturation import saturations
 from gpuanom.fits.ccds.section_choice import DataSections, data_sections, sections_and_shapes
 from gpuanom.fits.ccds.sections import Section, trim, trimmed_shape
 from gpuanom.fits.discover import labels_of, rule_of
-from gpuanom.fits.headers.values import saturations
-from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.headers.hdus import Hdu
+from gpuanom.fits.opening.file import File
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
 from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
@@ -94,23 +95,22 @@ def open_by_file(exposure: Exposure, settings: Settings) -> Iterator[tuple[Path,
     rule = rule_of(exposure, settings)
     names: dict[str, int] = {}
     copies = Copies()
-    several = len(exposure.files) > 1
     labels = labels_of(exposure, settings)
-    # Common axes are chosen from the first CCD of each file, or, in `_ccds`, from all CCDs of a single file.
-    common = None
-    if several:
-        common = Mosaic.of(rule, first_ccds(exposure, rule, labels) if rule.turn == "mosaic" else ())
+    # Common axes are chosen from the first CCD of each file, or, in `axes_of_file`, from all CCDs of a single file.
+    mosaic = None
+    if len(exposure.files) > 1:
+        mosaic = Mosaic.of(rule, first_ccds(exposure, rule, labels) if rule.turn == "mosaic" else ())
     for path, mask, label in zip(exposure.files, exposure.masks, labels, strict=True):
         try:
             file = File(path, settings.checksum)
-            ccds = _ccds(file, Masks(mask, file, rule, settings), rule, common, names, copies, label)
+            ccds = _ccds_of_file(file, Masks(mask, file, rule, settings), rule, mosaic, names, copies, label)
             yield from zip(repeat(path), ccds, strict=False)
         except InputError as error:
             yield path, _failure(_unique(f"({path.name})", names), error)
     if not names:
         # A file of guide or focus sensors alone is no fault, unless the exposure has no other file.
-        alone = InputError("only guide or focus sensors", file=exposure.files[0], status="no_image")
-        yield exposure.files[0], _failure(f"({exposure.files[0].name})", alone)
+        path = exposure.files[0]
+        yield path, _failure(f"({path.name})", InputError("only guide or focus sensors", file=path, status="no_image"))
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def origin_of(ccd: CcdOnDisk, *, mask: bool = True) -> Origin:
     load = ccd.load
     if not isinstance(load, _Loader):
         raise TypeError("a CCD that was not listed by open_ccds")
-    about_mask = load.masks.in_words(load) if mask else ""
+    about_mask = load.masks.in_words(load.item, load.in_file, load.sections, load.full, load.shape) if mask else ""
     return Origin(load.item.number, load.full, load.shape, load.sections, about_mask)
 
 
@@ -157,17 +157,17 @@ class CcdsOnDisk:
     def __init__(self, items: Sequence[CcdOnDisk]) -> None:
         self._items = items
         self._loaders: Sequence[_Loader] = [item.load for item in items]  # type: ignore[misc]
-        self._images: RiceFile | None = None
+        self._images: RiceImagesOfFile | None = None
         if set(map(type, self._loaders)) == {_Loader}:
             file, masks = self._loaders[0].file, self._loaders[0].masks
             files, hdus, full, shapes, ccds, names = attributes(
                 self._loaders, "file", "item", "full", "shape", "without_pixels", "in_file"
             )
-            self._images = RiceFile(file, hdus, full)
-            in_it = [one is file for one in files] if len(set(files)) > 1 else repeat(True)
-            self._whole = list(map(and_, in_it, map(eq, full, shapes)))
+            self._images = RiceImagesOfFile(file, hdus, full)
+            in_file = [of_ccd is file for of_ccd in files] if len(set(files)) > 1 else repeat(True)
+            self._untrimmed = list(map(and_, in_file, map(eq, full, shapes)))
             self._ccds: list[Ccd] = list(ccds)
-            self._masks = None if masks.none else MasksTogether(masks, names, shapes)
+            self._masks = None if masks.has_none else MasksTogether(masks, names, shapes)
 
     def load(self, first: int, last: int, room: GiveRoom) -> CcdsTogether | list[Ccd | CcdFailure]:
         """Read some of the CCDs, those that follow each other in a file by one read.
@@ -184,7 +184,7 @@ class CcdsOnDisk:
         CcdsTogether, or list of Ccd or CcdFailure
             What ``item.load(encoded=True, room=room)`` returns for each; in one record where one read gave all CCDs.
         """
-        if self._images is not None and all(self._whole[first:last]):
+        if self._images is not None and all(self._untrimmed[first:last]):
             images = self._images.read(first, last, room)
             ccds = self._without_pixels(first, last) if images is not None else None
             if images is not None and ccds is not None:
@@ -203,17 +203,18 @@ class CcdsOnDisk:
         return ccds if len(ccds) == len(found) else None
 
 
-def _ccds(
-    file: File, masks: Masks, rule: CameraRule, common: Mosaic | None, names: dict[str, int], copies: Copies, label: str
+def _ccds_of_file(
+    file: File, masks: Masks, rule: CameraRule, mosaic: Mosaic | None, names: dict[str, int], copies: Copies, label: str
 ) -> Iterator[CcdOnDisk | CcdFailure]:
-    said = _said(file, rule, common, label)
-    if not label and (plain := _plain_ccds(file, masks, rule, names, said)):
+    """List the CCDs of a file; `names` counts those of the exposure by name, and `mosaic` is None for a single file."""
+    properties = _image_properties(file, rule, mosaic, label)
+    if not label and (plain := _ccds_of_plain_file(file, masks, rule, names, properties)):
         yield from plain
         return
     empty = True
     skipped = 0
     failed: set[int] = set()
-    said_of_all = zip(said.roles, said.trimmed, said.axes, said.saturations, strict=True)
+    of_images = zip(*properties, strict=True)
     for item in file.hdus():
         if isinstance(item, InputError):
             empty = False
@@ -221,25 +222,17 @@ def _ccds(
                 continue  # the CCD that is cut off was reported before
             yield _failure(_unique(f"({file.path.name}[{item.hdu}])", names), item)
             continue
-        (name, no_ccd, sensor, in_file), trimmed, axes, level = next(said_of_all)
-        if no_ccd:
-            skipped += sensor
+        role, trimmed, axes, level = next(of_images)
+        if role.no_ccd:
+            skipped += role.sensor
             continue
         empty = False
-        unique = _unique(name, names)
+        unique = _unique(role.name, names)
         try:
-            if unique != name or (label and copies.holds(file, item)):
+            if unique != role.name or (label and copies.holds(file, item)):
                 remedy = "the first one is used; leave one out of the input"
-                raise InputError(f"a second CCD '{name}' of one exposure", remedy=remedy, status="duplicate")
-            full = file.image_shape(item)
-            if trimmed is None:
-                sky = data_sections(rule, item.cards, full)
-                trimmed = sky, trimmed_shape(full, sky.sections, rule.full_size)
-            sky, shape = trimmed
-            remark = "; ".join(filter(None, (sky.remark, axes.remark)))
-            ccd = Ccd(name, NO_PIXELS, None, level, axes.turn, axes.sky_axes, remark)
-            load = _Loader(ccd, file, item, masks, rule, sky, full, shape, in_file)
-            yield CcdOnDisk(name, shape, load, (sky.why, axes.why))
+                raise InputError(f"a second CCD '{role.name}' of one exposure", remedy=remedy, status="duplicate")
+            yield _ccd_on_disk(file, item, masks, rule, role, trimmed, axes, level)
         except InputError as error:
             failed.add(item.number)
             yield _failure(unique, file.at(item, error))
@@ -248,37 +241,60 @@ def _ccds(
         raise InputError("no image HDU that is a CCD", file=file.path, remedy=remedy, status="no_image")
 
 
-class _Said(NamedTuple):
-    """What the headers say of each image of a file: its role, its parts that show the sky, its axes, its saturation."""
+def _ccd_on_disk(
+    file: File, item: Hdu, masks: Masks, rule: CameraRule, role: Role, trimmed: _Trimmed | None, axes: CcdAxes,
+    saturation: float,
+) -> CcdOnDisk:  # fmt: skip
+    """Return a CCD whose pixels have not been read; raise the error of what is wrong with its shape or sections."""
+    full = file.image_shape(item)
+    if trimmed is None:
+        sky = data_sections(rule, item.cards, full)
+        trimmed = sky, trimmed_shape(full, sky.sections, rule.full_size)
+    sky, shape = trimmed
+    remark = "; ".join(filter(None, (sky.remark, axes.remark)))
+    ccd = Ccd(role.name, NO_PIXELS, None, saturation, axes.turn, axes.sky_axes, remark)
+    load = _Loader(ccd, file, item, masks, rule, sky, full, shape, role.in_file)
+    return CcdOnDisk(role.name, shape, load, (sky.why, axes.why))
+
+
+_Trimmed = tuple[DataSections, tuple[int, int]]
+"""The parts of an image that show the sky, and (ny, nx) of the trimmed image."""
+
+
+class _ImageProperties(NamedTuple):
+    """The properties of a file's images that follow from their headers: columns with a row for each image.
+
+    None among `trimmed` is an image for which the sections, or its shape, are not as they should be.
+    """
 
     roles: Sequence[Role]
-    trimmed: Sequence[tuple[DataSections, tuple[int, int]] | None]
+    trimmed: Sequence[_Trimmed | None]
     axes: Sequence[CcdAxes]
     saturations: Sequence[float]
 
 
-def _said(file: File, rule: CameraRule, common: Mosaic | None, label: str) -> _Said:
+def _image_properties(file: File, rule: CameraRule, mosaic: Mosaic | None, label: str) -> _ImageProperties:
     images, headers = file.images(), file.headers()
     roles = roles_in_file(file, rule, label)
-    if common is None:
+    if mosaic is None:
         axes = axes_of_file(rule, tuple([None if role.no_ccd else role.name for role in roles]), headers)
     else:
-        axes = [common.axes(role.name, item.cards) for role, item in zip(roles, images, strict=True)]
-    trimmed = sections_and_shapes(rule, tuple([item.claimed for item in images]), headers)
-    return _Said(roles, trimmed, axes, saturations(rule, headers))
+        axes = [mosaic.axes(role.name, item.cards) for role, item in zip(roles, images, strict=True)]
+    trimmed = sections_and_shapes(rule, tuple([item.claimed_shape for item in images]), headers)
+    return _ImageProperties(roles, trimmed, axes, saturations(rule, headers))
 
 
-def _plain_ccds(
-    file: File, masks: Masks, rule: CameraRule, names: dict[str, int], said: _Said
+def _ccds_of_plain_file(
+    file: File, masks: Masks, rule: CameraRule, names: dict[str, int], properties: _ImageProperties
 ) -> Iterator[CcdOnDisk] | None:
-    """The CCDs of a file whose images are all CCDs, as `_ccds` lists them; None where anything is unusual.
+    """The CCDs of a file whose images are all CCDs, as `_ccds_of_file` lists them; None where anything is unusual.
 
-    What is asked of each CCD there is asked of columns here.
+    What is asked of each CCD there is asked of columns here, which takes a fraction of the time.
     """
     images = file.images()
-    if not images or len(images) < len(file.hdus()) or None in said.trimmed:
+    if not images or len(images) < len(file.hdus()) or None in properties.trimmed:
         return None
-    unique, no_ccd, _, in_file = zip(*said.roles, strict=True)
+    unique, no_ccd, _, in_file = zip(*properties.roles, strict=True)
     if any(no_ccd) or len(set(unique)) < len(unique) or not names.keys().isdisjoint(unique):
         return None
     try:
@@ -286,11 +302,11 @@ def _plain_ccds(
     except InputError:
         return None
     names.update(dict.fromkeys(unique, 1))
-    skies, shapes = zip(*filter(None, said.trimmed), strict=True)
-    turns, sky_axes, why_axes, of_axes = attributes(said.axes, "turn", "sky_axes", "why", "remark")
+    skies, shapes = zip(*filter(None, properties.trimmed), strict=True)
+    turns, sky_axes, why_axes, of_axes = attributes(properties.axes, "turn", "sky_axes", "why", "remark")
     why_sky, of_skies = attributes(skies, "why", "remark")
     remarks = [f"{a}; {b}" if a and b else a or b for a, b in zip(of_skies, of_axes, strict=True)]
-    ccds = map(Ccd, unique, repeat(NO_PIXELS), repeat(None), said.saturations, turns, sky_axes, remarks)
+    ccds = map(Ccd, unique, repeat(NO_PIXELS), repeat(None), properties.saturations, turns, sky_axes, remarks)
     loads = map(_Loader, ccds, repeat(file), images, repeat(masks), repeat(rule), skies, full, shapes, in_file)
     return map(CcdOnDisk, unique, shapes, loads, zip(why_sky, why_axes, strict=True))
 
@@ -306,7 +322,7 @@ def _failure(name: str, error: InputError) -> CcdFailure:
 
 @dataclass(eq=False)
 class _Loader:
-    """The function `records.Load` of one CCD, which keeps the file open but holds no pixels; nobody changes it."""
+    """The function `records.Load` of one CCD, which keeps the file open but holds no pixels; it is never changed."""
 
     without_pixels: Ccd
     """The CCD with an empty image and without a mask."""
@@ -341,7 +357,7 @@ class _Loader:
         return self.masks.bad(self.item, self.in_file, self.sections, self.full, self.shape)
 
     def masked(self) -> Ccd | CcdFailure:
-        """Return what a call returns, with an empty image."""
+        """Read the mask alone: return what a call returns, with an empty image."""
         try:
             return replace(self.without_pixels, bad=self._bad())
         except InputError as error:

@@ -151,19 +151,24 @@ def ccd_records(
     }
     records = list(map(CcdMeasurement, *[columns[name] for name in _FIELDS]))
     for i in np.flatnonzero((saturated > MOSTLY) | ~background.usable[:n]).tolist():
-        name, remark = ccds[i].name, records[i].remark
-        if saturated[i] > MOSTLY:
-            reason = f"CCD {name}: {saturated[i]:.0%} of its pixels are saturated"
-            record = unmeasured(CcdFailure(name, SATURATED, reason), settings.bins)
-            records[i] = changed(record, shape=shape, remark=remark, parts=parts[i])
-        else:
-            status, reason = _why_unusable(i, name, background, settings)
-            records[i] = changed(records[i], status=status, reason=reason)
+        records[i] = _unusable(records[i], i, ccds[i].name, float(saturated[i]), background, settings)
     return records
 
 
+def _unusable(
+    record: CcdMeasurement, i: int, name: str, saturated: float, background: Background, settings: Settings
+) -> CcdMeasurement:
+    """The record of the i-th CCD of a stack, which is mostly saturated or has no usable background."""
+    if saturated > MOSTLY:
+        reason = f"CCD {name}: {saturated:.0%} of its pixels are saturated"
+        empty = unmeasured(CcdFailure(name, SATURATED, reason), settings.bins)
+        return changed(empty, shape=record.shape, remark=record.remark, parts=record.parts)
+    status, reason = _why_unusable(i, name, background, settings)
+    return changed(record, status=status, reason=reason)
+
+
 def _all_printable(texts: Sequence[str]) -> Sequence[str]:
-    """What `printable` makes of each text; most names and remarks need no change, which one look tells."""
+    """Make each text `printable`; most names and remarks need no change, which one look at all of them tells."""
     text = "".join(texts)
     return texts if text.isprintable() and " " not in text else list(map(printable, texts))
 

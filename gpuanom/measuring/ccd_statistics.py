@@ -5,6 +5,7 @@ A lane runs the steps on its stack and lets go of the device; the statistics are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ from gpuanom.statistics.listed import NAMES
 
 @dataclass(frozen=True, eq=False)
 class StatisticArrays:
-    """What the steps of the statistics gave for a stack: small arrays on the device, or on the host."""
+    """The results of the statistics' steps for a stack: small arrays on the device, or on the host."""
 
     patterns: Patterns
     shapes: Shapes
@@ -46,7 +47,7 @@ class StatisticArrays:
 
 @dataclass(frozen=True, eq=False)
 class StackParts:
-    """What the CCDs of a stack contribute to the statistics of their exposure.
+    """The contributions of a stack's CCDs to the statistics of their exposure.
 
     The arrays have a row for each CCD that could be measured. An exposure on a GPU is one stack or a few, so that the
     numbers of all its CCDs are worked on at once.
@@ -91,19 +92,19 @@ class Maxima:
     n_maxima: int
 
 
-class OfStack:
-    """What the CCDs of a stack share: what the steps gave for them, and then what is made of that.
+class StackStatistics:
+    """The record that the CCDs of a stack share: first the results of the steps, later the parts made of these.
 
-    The records of the CCDs are made once, and need no change when the statistics are.
+    The records of the CCDs name this record. So each of them is made once, before its statistics are.
 
     Attributes
     ----------
     arrays : StatisticArrays or None
-        Until `with_statistics` has made the parts.
+        None once `make_parts` has made the parts.
     parts : StackParts or None
-        None before, and where no CCD of the stack could be measured.
+        None until then, and where no CCD of the stack could be measured.
     maxima : Maxima or None
-        None before.
+        None until then.
     rows : dict of int to int
         The row in `parts` of each row of `arrays`.
     """
@@ -115,18 +116,18 @@ class OfStack:
         self.rows: dict[int, int] = {}
 
 
-class OfCcd(NamedTuple):
+class CcdOfStack(NamedTuple):
     """Where the record of a CCD finds what its statistics are made from: `CcdMeasurement.parts`.
 
     Attributes
     ----------
-    of_stack : OfStack
+    stack : StackStatistics
         Shared by the CCDs of a stack.
     number : int
         Of the CCD in the stack: its row of the arrays that the steps gave.
     """
 
-    of_stack: OfStack
+    stack: StackStatistics
     number: int
 
 
@@ -214,51 +215,46 @@ def without_bins(arrays: StatisticArrays) -> StatisticArrays:
     return changed(arrays, patterns=changed(arrays.patterns, bin_sum=none, faint_bin_sum=none))
 
 
-def with_statistics(records: list[CcdMeasurement]) -> list[CcdMeasurement]:
-    """Make the parts of CCDs of the statistics of their exposure from what the steps gave.
+def make_parts(records: Iterable[CcdMeasurement]) -> None:
+    """Make what CCDs contribute to the statistics of their exposure, in the `StackStatistics` that the records name.
+
+    The straight lines are judged with those of the other CCDs, when all of them are measured, and the statistics of
+    the CCDs are complete then (`gpuanom.measuring.exposure_record`).
 
     Parameters
     ----------
-    records : list of CcdMeasurement
+    records : iterable of CcdMeasurement
         From `gpuanom.measuring.exposure.measure_group`: all CCDs of a stack, which are worked on together, since each
         call of a native loop holds the interpreter's lock for a moment.
-
-    Returns
-    -------
-    list of CcdMeasurement
-        The same records: what the CCDs of a stack share has the parts now. The straight lines are judged with those of
-        the other CCDs, when all of them are measured, and the statistics of the CCDs are complete then
-        (`gpuanom.measuring.exposure_record`).
     """
-    stacks: dict[OfStack, list[CcdMeasurement]] = {}
+    stacks: dict[StackStatistics, list[CcdMeasurement]] = {}
     for record in records:
         if record.parts is not None:
-            stacks.setdefault(record.parts.of_stack, []).append(record)
-    for of_stack, of_one in stacks.items():
-        if of_stack.arrays is None:
+            stacks.setdefault(record.parts.stack, []).append(record)
+    for stack, of_stack in stacks.items():
+        if stack.arrays is None:
             continue  # the parts of this stack were made before
-        arrays, of_stack.arrays = of_stack.arrays, None
-        measured = [record.parts.number for record in of_one if record.status == "ok"]
+        arrays, stack.arrays = stack.arrays, None
+        measured = [record.parts.number for record in of_stack if record.status == "ok"]
         if measured:
-            of_stack.parts = _made(arrays, measured, of_one[0].shape)
-        of_stack.rows = dict(zip(measured, range(len(measured)), strict=True))
+            stack.parts = _stack_parts(arrays, measured, of_stack[0].shape)
+        stack.rows = dict(zip(measured, range(len(measured)), strict=True))
         # A copy, since the arrays of a stack lie in one piece of memory.
-        n_maxima = int(arrays.repeats.n_maxima[[record.parts.number for record in of_one]].sum())
-        of_stack.maxima = Maxima(np.array(arrays.repeats.pairs), n_maxima)
-    return records
+        n_maxima = int(arrays.repeats.n_maxima[[record.parts.number for record in of_stack]].sum())
+        stack.maxima = Maxima(np.array(arrays.repeats.pairs), n_maxima)
 
 
-def _made(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, int]) -> StackParts:
-    """What is made of the arrays of measured CCDs of one stack, whose pixels have that shape."""
+def _stack_parts(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, int]) -> StackParts:
+    """The contributions of chosen CCDs of one stack, whose images have that shape."""
     patterns, turns = arrays.patterns, arrays.turns[chosen].tolist()
     # Nothing is copied where all CCDs of the stack were measured.
     rows_chosen = slice(None) if chosen == list(range(len(patterns.n_fine))) else chosen
     maps = background_map.maps(patterns)
-    of_stack = spectrum.spectra_of_stack(patterns, maps, rows_chosen)
+    spectra = spectrum.spectra(patterns, maps, rows_chosen)
     stars = shapes.stars_of_ccds(arrays.shapes, chosen, turns, shape)
     values = np.concatenate(
         [
-            spectrum.stack_statistics(of_stack, turns),
+            spectrum.ccd_statistics(spectra, turns),
             profiles.ccd_statistics(patterns)[rows_chosen],
             background_map.ccd_statistics(patterns, maps)[rows_chosen],
             crosstalk.ccd_statistics(patterns)[rows_chosen],
@@ -276,7 +272,7 @@ def _made(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, int]) ->
         background_map.encoded(maps)[rows_chosen],
         row_steps,
         column_steps,
-        of_stack,
+        spectra,
         stars,
         crosstalk.parts_of_ccds(patterns)[rows_chosen],
         found_lines[rows_chosen],

@@ -12,7 +12,7 @@ import numpy as np
 from gpuanom.attributes import attributes
 from gpuanom.backends.limits import PAIR_COLUMNS, PAIR_ROWS
 from gpuanom.cameras.focalplane import Position, places
-from gpuanom.measuring.ccd_statistics import Maxima, OfCcd, StackParts
+from gpuanom.measuring.ccd_statistics import CcdOfStack, Maxima, StackParts
 from gpuanom.naming import natural_key
 from gpuanom.records import (
     CcdMeasurement,
@@ -31,7 +31,7 @@ from gpuanom.statistics.listed import NAMES
 _STREAK = NAMES.ccds.index("streak")
 
 _Run: TypeAlias = tuple[StackParts, list[int]]
-"""CCDs that follow each other in the order of an exposure and are of one stack: that, and their rows of its arrays."""
+"""CCDs that follow each other in the order of an exposure and are of one stack: its parts, and the rows of the CCDs."""
 
 
 def in_order(done: Iterable[CcdMeasurement]) -> tuple[CcdMeasurement, ...]:
@@ -67,23 +67,22 @@ def exposure_record(
     measured = list(compress(parts, is_ok))
     if settings.statistics and None not in measured:
         runs = _runs(measured)
-        judged = lines.ccd_statistics(_rows(runs, "lines", (0, 4)), _rows(runs, "turns", (0,)).tolist())
-        where = places(exposure.camera, names)
-        stacks = dict.fromkeys([of_ccd.of_stack for of_ccd in parts if of_ccd is not None])
-        maxima = [of_stack.maxima for of_stack in stacks]
-        found = _values(runs, judged, [where[name] for name in compress(names, is_ok)], maxima)
-        statistics = ExposureStatistics(NAMES, found)
-        made = iter(_ccd_statistics(runs, judged))
-        of_ccds = [next(made) if of_ccd else None for of_ccd in is_ok]
-        ccds = tuple([changed(ccd, statistics=new, parts=None) for ccd, new in zip(ccds, of_ccds, strict=True)])
+        streaks = lines.ccd_statistics(_rows(runs, "lines", (0, 4)), _rows(runs, "turns", (0,)).tolist())
+        positions = places(exposure.camera, names)
+        of_measured = [positions[name] for name in compress(names, is_ok)]
+        stacks = dict.fromkeys([of_ccd.stack for of_ccd in parts if of_ccd is not None])
+        values = _exposure_values(runs, streaks, of_measured, [stack.maxima for stack in stacks])
+        statistics = ExposureStatistics(NAMES, values)
+        of_ccds = iter(_ccd_statistics(runs, streaks))
+        statistics_of_ccds = [next(of_ccds) if ok else None for ok in is_ok]
+        ccds = tuple([changed(ccd, statistics=s, parts=None) for ccd, s in zip(ccds, statistics_of_ccds, strict=True)])
     return Measurement(exposure, ccds, settings.fingerprint(), model, statistics)
 
 
-def _runs(parts: Sequence[OfCcd]) -> list[_Run]:
+def _runs(parts: Sequence[CcdOfStack]) -> list[_Run]:
     """Those of the measured CCDs that follow each other and are of one stack together."""
     return [
-        (of_stack.parts, [of_stack.rows[number] for _, number in run])
-        for of_stack, run in groupby(parts, key=itemgetter(0))
+        (stack.parts, [stack.rows[number] for _, number in run]) for stack, run in groupby(parts, key=itemgetter(0))
     ]
 
 
@@ -93,8 +92,8 @@ def _rows(runs: Sequence[_Run], name: str, none: tuple[int, ...]) -> Any:
     return np.concatenate(found) if found else np.zeros(none, dtype=np.int64)
 
 
-def _values(
-    runs: Sequence[_Run], judged: FloatImage, where: Sequence[Position], of_stacks: Sequence[Maxima]
+def _exposure_values(
+    runs: Sequence[_Run], streaks: FloatImage, positions: Sequence[Position], maxima_of_stacks: Sequence[Maxima]
 ) -> Singles:
     """The statistics of an exposure in the order of `listed.EXPOSURE_STATISTICS`.
 
@@ -102,25 +101,25 @@ def _values(
     ----------
     runs : sequence of runs
         The CCDs that have statistics.
-    judged : ndarray, (n_ccd, 2) float32
-        Their straight lines.
-    where : sequence of Position
-        Where each of them lies.
-    of_stacks : sequence of Maxima
+    streaks : ndarray, (n_ccd, 2) float32
+        From `gpuanom.statistics.lines.ccd_statistics`.
+    positions : sequence of Position
+        Of each CCD in the focal plane.
+    maxima_of_stacks : sequence of Maxima
         Of each stack of the exposure.
     """
     pairs = np.zeros((PAIR_ROWS, PAIR_COLUMNS), dtype=np.int64)
-    for of_stack in of_stacks:
-        pairs += of_stack.pairs
-    free = _free_of_streaks(runs, judged)
+    for maxima in maxima_of_stacks:
+        pairs += maxima.pairs
+    free = _free_of_streaks(runs, streaks)
     values = np.concatenate(
         [
-            spectrum.statistics_of_runs(
+            spectrum.exposure_statistics(
                 [(stack.spectra, rows) for stack, rows in free], _rows(free, "turns", (0,)).tolist()
             ),
             crosstalk.exposure_statistics(_rows(runs, "crosstalk", (0, 5))),
-            shapes.exposure_statistics([stack.stars.of_ccds(rows) for stack, rows in runs], where),
-            repeats.exposure_statistics(pairs, sum([of_stack.n_maxima for of_stack in of_stacks])),
+            shapes.exposure_statistics([stack.stars.of_ccds(rows) for stack, rows in runs], positions),
+            repeats.exposure_statistics(pairs, sum([maxima.n_maxima for maxima in maxima_of_stacks])),
         ]
     )
     if values.shape != (len(NAMES.exposures),) or values.dtype != np.float32:
@@ -129,23 +128,23 @@ def _values(
     return values
 
 
-def _free_of_streaks(runs: Sequence[_Run], judged: FloatImage) -> Sequence[_Run]:
+def _free_of_streaks(runs: Sequence[_Run], streaks: FloatImage) -> Sequence[_Run]:
     """The CCDs that no satellite's trail crosses, or all where each CCD has one.
 
     What is left of a trail after its pixels are masked would still be a stripe of the sum.
     """
-    crossed = judged[:, 0] > 0.0
+    crossed = streaks[:, 0] > 0.0
     if not crossed.any() or crossed.all():
         return runs
     is_crossed = iter(crossed.tolist())
     return [(stack, [row for row in rows if not next(is_crossed)]) for stack, rows in runs]
 
 
-def _ccd_statistics(runs: Sequence[_Run], judged: FloatImage) -> Iterator[CcdStatistics]:
-    """The statistics of each CCD, with the judged lines: a trail on one CCD makes weaker ones on the others count."""
+def _ccd_statistics(runs: Sequence[_Run], streaks: FloatImage) -> Iterator[CcdStatistics]:
+    """The statistics of each CCD, with its streak: a trail on one CCD makes weaker ones on the others count."""
     start = 0
     for stack, rows in runs:
         values = stack.values[rows]
-        values[:, _STREAK : _STREAK + judged.shape[1]] = judged[start : start + len(rows)]
+        values[:, _STREAK : _STREAK + streaks.shape[1]] = streaks[start : start + len(rows)]
         start += len(rows)
         yield from map(CcdStatistics, values, stack.cells[rows], stack.row_steps[rows], stack.column_steps[rows])

@@ -117,8 +117,8 @@ def serve(requests: Connection, answers: _Answers) -> None:
 if __name__ == "__main__":
     # A person's interrupt ends the process that began the run; this process then finds its pipes closed.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    given, made = (Connection(int(number)) for number in sys.argv[1:])
+    requests, answers = (Connection(int(number)) for number in sys.argv[1:])
     try:
-        serve(given, _Answers(made))
+        serve(requests, _Answers(answers))
     except (EOFError, OSError):
         sys.exit(1)

@@ -27,13 +27,13 @@ from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.system import python_command, python_environment
 
-MOST = 6
+MOST_PROCESSES = 6
 """Most processes for each device by default: on an H200 with 16 cores eight were slower than six."""
 CORES_A_PROCESS = 2.5
 """Cores that one process keeps busy: one and a half with Python code and statistics, one with reading."""
-WORTH = 24
+LEAST_EXPOSURES = 24
 """In a night of fewer exposures no further process is started, since it needs seconds before it measures."""
-SPARE = 8
+MOST_NOT_STORED = 8
 """While more measurements than this wait to be stored, no process gets a further exposure."""
 
 _log = logging.getLogger("gpuanom")
@@ -41,7 +41,7 @@ _log = logging.getLogger("gpuanom")
 VARIABLE = "GPUANOM_PROCESSES"
 """A variable of the environment that sets the number of processes for each GPU."""
 PROGRAM = ("-m", "gpuanom.measuring.process_program")
-"""What Python runs in a further process."""
+"""Arguments of Python in a further process."""
 
 Done = tuple[Exposure, Measurement | Failure, float]
 
@@ -103,14 +103,14 @@ class Processes:
         self._wanted = processes
         self._works: Works | None = None
         self._done: SimpleQueue[Done | BaseException | None] = SimpleQueue()
-        self._others: list[_Other] = []
+        self._further: list[_FurtherProcess] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        for other in self._others:
-            other.kill()
+        for process in self._further:
+            process.kill()
         if self._works is not None:
             self._works.__exit__()
 
@@ -120,7 +120,7 @@ class Processes:
 
     def measured(self, exposures: Sequence[Exposure]) -> Iterator[Done]:
         """Measure exposures, see `gpuanom.measuring.threads.Works.measured`."""
-        shares = [backend.share_memory(self._most(len(exposures))) for backend in self._backends]
+        shares = [backend.share_memory(self._n_processes(len(exposures))) for backend in self._backends]
         n_processes = min((n for n, _ in shares), default=1)
         readers = self._threads
         if n_processes > 1:
@@ -129,17 +129,17 @@ class Processes:
         if n_processes == 1:
             yield from works.measured(exposures)
             return
-        n_others = (n_processes - 1) * len(self._backends)
+        n_further = (n_processes - 1) * len(self._backends)
         # What a further process works on, for its one device, and an exposure that waits there. With fewer it would
         # wait for another exposure for ever, and finish none.
         ahead = (works.most_underway - 1) // len(self._backends) + 2
-        source = _Source(exposures, works.most_underway + n_others * ahead + SPARE)
+        source = _ExposureQueue(exposures, works.most_underway + n_further * ahead + MOST_NOT_STORED)
         done = self._done
         level = _log.getEffectiveLevel()
         for backend, (_, n_bytes) in zip(self._backends, shares, strict=True):
             job = Job(self._settings, backend.device_name, readers or READERS, n_bytes, level)
-            self._others += [_Other(job, ahead, source, done, self._debug) for _ in range(n_processes - 1)]
-        tasks = [lambda: _measure_here(works, source, done), *(other.run for other in self._others)]
+            self._further += [_FurtherProcess(job, ahead, source, done, self._debug) for _ in range(n_processes - 1)]
+        tasks = [lambda: _measure_in_this_process(works, source, done), *(process.run for process in self._further)]
         threads = [threading.Thread(target=task, name="gpuanom-process", daemon=True) for task in tasks]
         for thread in threads:
             thread.start()
@@ -158,24 +158,26 @@ class Processes:
             yield from works.measured(source.rest())
         finally:
             source.close()
-            for other in self._others:
-                other.kill()
+            for process in self._further:
+                process.kill()
             for thread in threads[1:]:
                 thread.join()
 
-    def _most(self, n_exposures: int) -> int:
+    def _n_processes(self, n_exposures: int) -> int:
         """The largest number of processes for each device that the night and the cores are worth."""
         wanted = os.environ.get(VARIABLE, "") if self._wanted is None else str(self._wanted)
         if wanted:
             if not (wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= 64):
                 raise SettingsError(f"{VARIABLE} is {printable(wanted)!r} but must be a whole number from 1 to 64")
             return int(wanted)
-        if n_exposures < WORTH:
+        if n_exposures < LEAST_EXPOSURES:
             return 1
-        return max(1, min(MOST, int((os.cpu_count() or 1) / (CORES_A_PROCESS * len(self._backends)))))
+        return max(1, min(MOST_PROCESSES, int((os.cpu_count() or 1) / (CORES_A_PROCESS * len(self._backends)))))
 
 
-def _measure_here(works: Works, source: _Source, done: SimpleQueue[Done | BaseException | None]) -> None:
+def _measure_in_this_process(
+    works: Works, source: _ExposureQueue, done: SimpleQueue[Done | BaseException | None]
+) -> None:
     try:
         for result in works.measured(iter(source.take, None)):
             done.put(result)
@@ -184,7 +186,7 @@ def _measure_here(works: Works, source: _Source, done: SimpleQueue[Done | BaseEx
         done.put(error)
 
 
-class _Source:
+class _ExposureQueue:
     """The list of exposures that are to be measured; all processes take exposures from this list.
 
     Parameters
@@ -196,7 +198,7 @@ class _Source:
 
     def __init__(self, exposures: Iterable[Exposure], most: int) -> None:
         self._waiting = deque(exposures)
-        self._most, self._n_underway, self._closed = most, 0, False
+        self._most_underway, self._n_underway, self._closed = most, 0, False
         # `with` takes the plain lock: to enter a condition is a function of Python, and an interrupt at its end would
         # leave the lock taken for ever.
         self._lock = threading.Lock()
@@ -205,7 +207,7 @@ class _Source:
     def take(self) -> Exposure | None:
         """Wait until one more exposure may be under way, and return it; None when no exposure is left."""
         with self._lock:
-            self._changed.wait_for(lambda: self._closed or not self._waiting or self._n_underway < self._most)
+            self._changed.wait_for(lambda: self._closed or not self._waiting or self._n_underway < self._most_underway)
             if self._closed or not self._waiting:
                 return None
             self._n_underway += 1
@@ -239,7 +241,7 @@ class _Source:
             self._changed.notify_all()
 
 
-class _Other:
+class _FurtherProcess:
     """A further process, and the exposures that it has.
 
     Parameters
@@ -258,7 +260,7 @@ class _Other:
         self,
         job: Job,
         ahead: int,
-        source: _Source,
+        source: _ExposureQueue,
         done: SimpleQueue[Done | BaseException | None],
         debug: Callable[[str], None],
     ) -> None:
@@ -280,7 +282,7 @@ class _Other:
             self._source.give_back(underway.values())
             if not self._killed:
                 process = self._process
-                self._say_lost(str(error) if process is None else f"it ended with status {process.wait()}")
+                self._warn_lost(str(error) if process is None else f"it ended with status {process.wait()}")
             self._done.put(None)
         except BaseException as error:
             self._done.put(error)
@@ -304,7 +306,7 @@ class _Other:
                 if not underway:
                     return
                 message = receiver.recv()
-                if self._is_news(message):
+                if self._is_no_measurement(message):
                     continue
                 which, result, seconds = message
                 self._done.put((underway.pop(which), result, seconds))
@@ -316,14 +318,14 @@ class _Other:
             if message[0] == "ready":
                 return True
             if message[0] == "broken":
-                self._say_lost(message[1])
+                self._warn_lost(message[1])
                 return False
-            self._is_news(message)
+            self._is_no_measurement(message)
 
-    def _say_lost(self, why: str) -> None:
+    def _warn_lost(self, why: str) -> None:
         _log.warning("a further process for gpu %s: %s; the run goes on without it", self._job.device, why)
 
-    def _is_news(self, message: tuple) -> bool:  # type: ignore[type-arg]
+    def _is_no_measurement(self, message: tuple) -> bool:  # type: ignore[type-arg]
         """Pass on a message that is no measurement; return whether it was such a message."""
         if message[0] == "debug":
             self._debug(message[1])

@@ -73,8 +73,8 @@ class GroupReading:
             if isinstance(ccd, CcdFailure):
                 self.failures.append(ccd)
                 continue
-            if isinstance(ccd.image, RawImage | RiceImage) and ccd.image.place is not None:
-                self._on_disk[len(self.items)] = ccd.image.place
+            if isinstance(ccd.image, RawImage | RiceImage) and ccd.image.on_disk is not None:
+                self._on_disk[len(self.items)] = ccd.image.on_disk
             self.items.append(item)
             self.ccds.append(changed(ccd, image=NO_PIXELS, bad=None))
             yield ccd

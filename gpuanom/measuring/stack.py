@@ -15,7 +15,13 @@ import numpy as np
 from gpuanom.attributes import attributes
 from gpuanom.backends.protocol import Backend
 from gpuanom.measuring.ccd_record import SATURATED, Counted, ccd_records, unmeasured
-from gpuanom.measuring.ccd_statistics import OfCcd, OfStack, statistic_arrays, without_bins, without_saturated
+from gpuanom.measuring.ccd_statistics import (
+    CcdOfStack,
+    StackStatistics,
+    statistic_arrays,
+    without_bins,
+    without_saturated,
+)
 from gpuanom.measuring.isophotes import isophote_moments
 from gpuanom.measuring.points import Step, draw_points
 from gpuanom.measuring.readahead import Readers
@@ -37,20 +43,21 @@ from gpuanom.records import (
 from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 
-STEPS: tuple[Step, ...] = ("background", "sigma", "gradients")
+STEPS_AT_POINTS: tuple[Step, ...] = ("background", "sigma", "gradients")
 """The steps that look at random points."""
 
 
-class Measured(NamedTuple):
+class StackOutcome(NamedTuple):
     """What became of the CCDs of a stack.
 
     Attributes
     ----------
     measured : list of CcdMeasurement
+        Also of CCDs that could not be read.
     damaged : list of Ccd or CcdOnDisk
-        Those that the device could not decode, and those whose files were written to before the device had read them.
+        CCDs that the device could not decode, and those whose files were written to before the device had read them.
     left : list of Ccd or CcdOnDisk
-        Those that are to be measured once more without the damaged ones.
+        CCDs that are to be measured once more without the damaged ones.
     """
 
     measured: list[CcdMeasurement]
@@ -64,18 +71,18 @@ def measure_stack(
     settings: Settings,
     backend: Backend,
     readers: Readers | None,
-    use: StampUse | None,
-) -> Measured:
+    stamp_use: StampUse | None,
+) -> StackOutcome:
     """Read CCDs that share a shape, measure them, and tell which of them are to be measured again.
 
     Parameters
     ----------
-    exposure, group, settings, backend, readers, use
+    exposure, group, settings, backend, readers, stamp_use
         As `gpuanom.measuring.exposure.measure_group` takes them.
 
     Returns
     -------
-    Measured
+    StackOutcome
 
     Raises
     ------
@@ -88,68 +95,80 @@ def measure_stack(
     arriving = reading(group)
     first = next(arriving, None)
     measured: list[CcdMeasurement] = []
-    again: list[Ccd | CcdOnDisk] = []
+    damaged: list[Ccd | CcdOnDisk] = []
     left: list[Ccd | CcdOnDisk] = []
     if first is not None:
         stack = backend.prepare(chain((first,), arriving), len(group))
         del first
-        measured, undecoded = _steps(exposure, reading.ccds, stack, settings, backend, use)
+        measured, undecoded = _measured(exposure, reading.ccds, stack, settings, backend, stamp_use)
         rewritten = reading.changed_on_disk()
         unsound = rewritten | undecoded
         if unsound:
-            again = [reading.items[i] for i in sorted(unsound)]
+            damaged = [reading.items[i] for i in sorted(unsound)]
             sound = [i for i in range(len(measured)) if i not in unsound]
             measured = [measured[i] for i in sound]
-            if rewritten and _has_statistics(use):
-                # The pairs of maxima are one sum over the stack, and this one holds pairs of who knows which pixels. A
-                # CCD that could not be decoded has no maxima.
+            if rewritten and _wants_all_steps(stamp_use):
+                # The pairs of maxima are one sum over the stack, which holds pairs of pixels that were written
+                # meanwhile: all CCDs are measured again. (A CCD that could not be decoded has no maxima.)
                 measured, left = [], [reading.items[i] for i in sound]
-    return Measured(measured + [unmeasured(failure, settings.bins) for failure in reading.failures], again, left)
+    measured = measured + [unmeasured(failure, settings.bins) for failure in reading.failures]
+    return StackOutcome(measured, damaged, left)
 
 
-def _steps(
-    exposure: str, ccds: Sequence[Ccd], stack: CcdStack, settings: Settings, backend: Backend, use: StampUse | None
+def _measured(
+    exposure: str,
+    ccds: Sequence[Ccd],
+    stack: CcdStack,
+    settings: Settings,
+    backend: Backend,
+    stamp_use: StampUse | None,
 ) -> tuple[list[CcdMeasurement], set[int]]:
     """The measurements of all CCDs of a stack, and the numbers of those that the device could not decode."""
+    # The steps, queued on the device.
     _, ny, nx = stack.shape
     names, turned = attributes(ccds, "name", "turn")
     turns = np.array(turned, dtype=np.int64)
     fit_points, sigma_points, gradient_points = (
-        draw_points(exposure, names, step, ny, nx, settings, backend) for step in STEPS
+        draw_points(exposure, names, step, ny, nx, settings, backend) for step in STEPS_AT_POINTS
     )
     background = backend.background(stack, fit_points, sigma_points, settings)
     sources = backend.sources(stack, background, settings)
     n_gradients: Array = np.zeros(len(ccds), dtype=np.int64)
     histograms = [_empty(len(ccds), settings.bins)] * len(KINDS)
     arrays = None
-    if _has_statistics(use):
+    if _wants_all_steps(stamp_use):
         arrays = statistic_arrays(stack, background, sources, turns, settings, backend)
         gradients = backend.gradients(stack, gradient_points, background, settings)
         histograms, n_gradients = _histograms(sources, gradients, turns, settings, backend), gradients.n_points
-    reconstructed = None if use is None else use(names, stack, background, sources, settings, backend)
+    reconstructions = None if stamp_use is None else stamp_use(names, stack, background, sources, settings, backend)
     counted = Counted(sources.n_sources, sources.n_bad, sources.n_saturated, n_gradients)
-    on_device = background
-    background, counted, histograms, damaged, arrays = backend.to_host(
+
+    # One copy to the host, for which the host waits.
+    background_on_device = background
+    background, counted, histograms, first_damaged_tile, arrays = backend.to_host(
         (background, counted, histograms, stack.damaged, arrays)
     )
-    of_stack = OfStack()
-    parts = [None] * len(ccds) if arrays is None else list(map(OfCcd, repeat(of_stack), range(len(ccds))))
+
+    # The records, made on the host.
+    shared = StackStatistics()
+    parts = [None] * len(ccds) if arrays is None else list(map(CcdOfStack, repeat(shared), range(len(ccds))))
     records = ccd_records(ccds, (int(ny), int(nx)), background, counted, histograms, settings, parts)
     if arrays is not None:
         if SATURATED in [record.status for record in records]:
-            arrays = without_saturated(arrays, stack, on_device, sources, turns, settings, backend)
-        of_stack.arrays = without_bins(without_streaks(arrays, stack, on_device, settings, backend))
-    if reconstructed is not None:
+            arrays = without_saturated(arrays, stack, background_on_device, sources, turns, settings, backend)
+        shared.arrays = without_bins(without_streaks(arrays, stack, background_on_device, settings, backend))
+    if reconstructions is not None:
         records = [
-            changed(record, reconstruction=result) if record.status == "ok" else record
-            for record, result in zip(records, reconstructed, strict=True)
+            changed(record, reconstruction=reconstruction) if record.status == "ok" else record
+            for record, reconstruction in zip(records, reconstructions, strict=True)
         ]
-    return records, set() if damaged is None else set(np.flatnonzero(damaged >= 0).tolist())
+    undecoded = [] if first_damaged_tile is None else np.flatnonzero(first_damaged_tile >= 0).tolist()
+    return records, set(undecoded)
 
 
-def _has_statistics(use: StampUse | None) -> bool:
-    """Whether more is wanted than what is done with the stamps."""
-    return use is None or not use.only
+def _wants_all_steps(stamp_use: StampUse | None) -> bool:
+    """Whether gradients, histograms and statistics are wanted, or nothing but the stamps."""
+    return stamp_use is None or not stamp_use.only
 
 
 def _histograms(

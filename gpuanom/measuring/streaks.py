@@ -13,8 +13,12 @@ from gpuanom.records.patterns import STEP
 from gpuanom.settings import Settings
 from gpuanom.statistics import lines
 
-_SHIFTED = (("map_sum", "map_count"), ("row_sum", "row_count"), ("column_sum", "column_count"),
-            ("crosstalk_sum", "crosstalk_count"))  # fmt: skip
+_SUMS_AND_COUNTS = (
+    ("map_sum", "map_count"),
+    ("row_sum", "row_count"),
+    ("column_sum", "column_count"),
+    ("crosstalk_sum", "crosstalk_count"),
+)
 """Sums of the residual, and the numbers of pixels behind each of them."""
 
 
@@ -40,17 +44,18 @@ def without_streaks(
         are faint, and stay.
     """
     found = lines.find(arrays.patterns)
-    found_on = np.flatnonzero(lines.streaks(found))
-    if not found_on.size:
+    crossed = np.flatnonzero(lines.streaks(found))
+    if not crossed.size:
         return replace(arrays, lines=found)
     measured = {f.name: np.array(getattr(arrays.patterns, f.name)) for f in fields(Patterns)}
-    for i in found_on:
+    for i in crossed:
         n = int(measured["map_count"][i].sum())
         level = round(int(measured["map_sum"][i].sum()) / n) if n else 0
         masked = _masked(stack, int(i), found[i], backend)
-        again = backend.to_host(backend.patterns(masked, _raised(background, int(i), level, backend), settings))
-        values = {f.name: np.array(getattr(again, f.name)[0]) for f in fields(Patterns)}
-        for sums, counts in _SHIFTED:
+        raised = _raised(background, int(i), level, backend)
+        without_trail = backend.to_host(backend.patterns(masked, raised, settings))
+        values = {f.name: np.array(getattr(without_trail, f.name)[0]) for f in fields(Patterns)}
+        for sums, counts in _SUMS_AND_COUNTS:
             values[sums] = values[sums] + level * values[counts]
         for name, value in values.items():
             if name not in ("bin_sum", "faint_bin_sum"):  # the line is still to be seen in the bins

@@ -22,7 +22,7 @@ from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import DeviceError, GpuanomError, InputError, printable
 from gpuanom.fits import open_ccds
-from gpuanom.measuring.ccd_statistics import with_statistics
+from gpuanom.measuring.ccd_statistics import make_parts
 from gpuanom.measuring.exposure import measure_group
 from gpuanom.measuring.exposure_record import exposure_record
 from gpuanom.measuring.groups import grouped_again, groups
@@ -235,7 +235,8 @@ class Works:
             done = [m for part in parts for m in measure_group(name, part, self._settings, lane, self._readers, use)]
         finally:
             self._lanes.put(lane)
-        return with_statistics(done)
+        make_parts(done)
+        return done
 
     def _recorded(self, underway: _Underway) -> Measurement:
         model = "" if self._stamps is None else self._stamps.fingerprint

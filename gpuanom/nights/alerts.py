@@ -27,7 +27,7 @@ from gpuanom.errors import OutputError, SettingsError
 from gpuanom.files import cannot_be_written
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
-from gpuanom.scoring.verdict_levels import BAD
+from gpuanom.scoring.verdict.levels import BAD
 
 NAME = "alerts.jsonl"
 """The file in a night's folder that keeps the alerts."""

@@ -112,8 +112,8 @@ class Arrivals:
                 states[path] = state
         changed = self.broken != broken
         for path, state in states.items():
-            held = self._files.get(path)
-            if held is None or held.state != state:
+            known = self._files.get(path)
+            if known is None or known.state != state:
                 self._files[path] = _Arrival(state, now)
                 changed = True
         for path in self._files.keys() - states.keys():

@@ -61,6 +61,8 @@ class Night:
         The files of the tables.
     left_out : tuple of LeftOut
         The CCDs without a measurement, by status; CCDs whose data were lost come first.
+    folder : Path or None
+        The output folder; None where the night was kept in memory.
     """
 
     tables: gpuanom.Tables
@@ -68,6 +70,7 @@ class Night:
     n_exposures: int
     written: tuple[Path, ...] = field(default=())
     left_out: tuple[LeftOut, ...] = field(default=())
+    folder: Path | None = None
 
     def _facts(self) -> list[str]:
         from gpuanom.tables import shown

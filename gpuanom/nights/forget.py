@@ -12,7 +12,7 @@ from gpuanom.display import counted
 from gpuanom.errors import InputError, OutputError, printable
 from gpuanom.naming import absolute, is_within, path_text, resolved
 from gpuanom.nights.gathering import placements
-from gpuanom.nights.settling import few_lines
+from gpuanom.nights.same_exposures import few_lines
 from gpuanom.settings import Settings
 from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
 from gpuanom.store.store import NAME, Store
@@ -24,8 +24,8 @@ Say = Callable[[str], None]
 
 
 @dataclass(eq=False)
-class Left:
-    """What is left of a survey while nights and exposures are taken out one after the other.
+class Remaining:
+    """What remains of a survey while nights and exposures are taken out one after the other.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ def forget_nights(
     Returns
     -------
     Tables or None
-        The tables of what is left, byte for byte those of a survey that never had the nights and is scored with the
+        The tables of what remains, byte for byte those of a survey that never had the nights and is scored with the
         same settings; None for a dry run.
 
     Raises
@@ -95,17 +95,17 @@ def forget_nights(
     with Store(path, Settings(), read_only=True) as store:
         settings, references = tables.as_scored_last(store)
         if dry_run:
-            left = taken_out(store, folder, wanted, camera, say, "would be forgotten")
-            placed, _ = placements(left.copies, settings)
+            remaining = taken_out(store, folder, wanted, camera, say, "would be forgotten")
+            placed, _ = placements(remaining.copies, settings)
             _say_changes(placed, "would be", say)
             return None
     lines: list[str] = []
     with Store(path, settings) as store:
         store.begin()
-        left = taken_out(store, folder, wanted, camera, lines.append, "forgotten")
-        placed, _ = placements(left.copies, settings)
+        remaining = taken_out(store, folder, wanted, camera, lines.append, "forgotten")
+        placed, _ = placements(remaining.copies, settings)
         _say_changes(placed, "is", lines.append)
-        store.settle(placed, left.failed)
+        store.rearrange(placed, remaining.failed)
         result = tables.build(store, settings, backend, references)
         # Before the store changes for good, so that the same command can be repeated after an interrupt.
         writing.rewrite(result.plain, folder, names)
@@ -132,8 +132,8 @@ def _say_changes(placed: Sequence[Placed], verb: str, say: Say) -> None:
 
 def taken_out(
     store: Store, folder: Path, wanted: Sequence[str | Path], camera: str | None, say: Say, verb: str
-) -> Left:
-    """Return what is left of a survey without the nights and exposures that are named.
+) -> Remaining:
+    """Return what remains of a survey without the nights and exposures that are named.
 
     Parameters
     ----------
@@ -153,52 +153,56 @@ def taken_out(
     OutputError
         When the survey holds nothing of one of these names.
     """
-    left = Left(store.copies(), store.failed_files())
-    whole = replace(left)
+    remaining = Remaining(store.copies(), store.failed_files())
+    whole = replace(remaining)
     for name in wanted:
-        before, n_failed = {c.exposure.key for c in left.copies}, len(left.failed)
+        before, n_failed = {c.exposure.key for c in remaining.copies}, len(remaining.failed)
         try:
-            about, touched = _forget(left, folder, name, camera)
+            about, touched = _forget(remaining, folder, name, camera)
         except OutputError:
             # The names before may have taken out all that this name stands for; else the error is raised here again.
             about, _ = _forget(replace(whole), folder, name, camera)
             say(printable(f"{about}: nothing more {verb}, after the names before"))
             continue
-        gone = before - {c.exposure.key for c in left.copies}
-        parts = [counted(len(gone), "exposure")]
-        if n_failed > len(left.failed):
-            parts.append(counted(n_failed - len(left.failed), "failed file"))
+        forgotten = before - {c.exposure.key for c in remaining.copies}
+        parts = [counted(len(forgotten), "exposure")]
+        if n_failed > len(remaining.failed):
+            parts.append(counted(n_failed - len(remaining.failed), "failed file"))
         line = f"{about}: {' and '.join(parts)} {verb}"
-        if kept := len(touched - gone):
+        if kept := len(touched - forgotten):
             line += f"; {counted(kept, 'exposure')} {'stays' if kept == 1 else 'stay'}, which other nights hold too"
         say(printable(line))
-    return left
+    return remaining
 
 
-def _forget(left: Left, folder: Path, name: str | Path, camera: str | None) -> tuple[str, set[tuple[str, str]]]:
+def _forget(
+    remaining: Remaining, folder: Path, name: str | Path, camera: str | None
+) -> tuple[str, set[tuple[str, str]]]:
     """Take out what a name stands for; return what the name is taken for, and the exposures that it concerns."""
     text = str(name)
-    of_id = {c.exposure.key for c in left.copies if c.exposure.exposure == text and camera in (None, c.exposure.camera)}
+    of_id = {
+        c.exposure.key for c in remaining.copies if c.exposure.exposure == text and camera in (None, c.exposure.camera)
+    }
     of_id |= {
         (f.failure.camera, text)
-        for f in left.failed
+        for f in remaining.failed
         if f.failure.exposure == text and camera in (None, f.failure.camera)
     }
     if len(of_id) > 1:
         cameras = ", ".join(sorted(c for c, _ in of_id))
         raise OutputError(f"{folder}: several cameras have an exposure {text} (choose one with --camera: {cameras})")
     if of_id:
-        left.copies = [c for c in left.copies if c.exposure.key not in of_id]
-        left.failed = [f for f in left.failed if (f.failure.camera, f.failure.exposure) not in of_id]
+        remaining.copies = [c for c in remaining.copies if c.exposure.key not in of_id]
+        remaining.failed = [f for f in remaining.failed if (f.failure.camera, f.failure.exposure) not in of_id]
         return f"exposure {text}", of_id
     places = {str(absolute(text)), str(resolved(text))}
-    memberships = {m for c in left.copies for m in c.nights} | {f.membership for f in left.failed}
+    memberships = {m for c in remaining.copies for m in c.nights} | {f.membership for f in remaining.failed}
     of_night = {m for m in memberships if places & set(m.night)}
     if of_night:
-        return f"night {text}", _forget_memberships(left, of_night)
+        return f"night {text}", _forget_memberships(remaining, of_night)
     if _holds_store(Path(text)) and resolved(text) != resolved(folder):
-        return f"the exposures of night {text}", _forget_held(left, Path(text))
-    return f"what lies in {text}", _forget_files(left, folder, places, text)
+        return f"the exposures of night {text}", _forget_exposures_of(remaining, Path(text))
+    return f"what lies in {text}", _forget_files(remaining, folder, places, text)
 
 
 def _holds_store(folder: Path) -> bool:
@@ -208,51 +212,51 @@ def _holds_store(folder: Path) -> bool:
         return False
 
 
-def _forget_memberships(left: Left, gone: set[Membership]) -> set[tuple[str, str]]:
+def _forget_memberships(remaining: Remaining, forgotten: set[Membership]) -> set[tuple[str, str]]:
     """Forget what comes from nights and from no other night."""
-    touched = {c.exposure.key for c in left.copies if gone & set(c.nights)}
-    rest = [replace(c, nights=tuple(m for m in c.nights if m not in gone)) for c in left.copies]
-    left.copies = [c for c in rest if c.nights]
-    left.failed = [f for f in left.failed if f.membership not in gone]
+    touched = {c.exposure.key for c in remaining.copies if forgotten & set(c.nights)}
+    rest = [replace(c, nights=tuple(m for m in c.nights if m not in forgotten)) for c in remaining.copies]
+    remaining.copies = [c for c in rest if c.nights]
+    remaining.failed = [f for f in remaining.failed if f.membership not in forgotten]
     return touched
 
 
-def _forget_held(left: Left, night: Path) -> set[tuple[str, str]]:
+def _forget_exposures_of(remaining: Remaining, night: Path) -> set[tuple[str, str]]:
     """Forget the exposures that another store holds, measured from the same files."""
     with Store(night / NAME, Settings(), read_only=True) as store:
-        held = {(c.exposure.camera, c.exposure.fingerprint, c.exposure.points_id) for c in store.copies()}
+        measured = {(c.exposure.camera, c.exposure.fingerprint, c.exposure.points_id) for c in store.copies()}
         failed = {f.failure.file for f in store.failed_files()}
 
-    def is_held(copy: Copy) -> bool:
+    def is_in_night(copy: Copy) -> bool:
         e = copy.exposure
-        return (e.camera, e.fingerprint, e.points_id) in held
+        return (e.camera, e.fingerprint, e.points_id) in measured
 
-    touched = {c.exposure.key for c in left.copies if is_held(c)}
-    left.copies = [c for c in left.copies if not is_held(c)]
-    n_before = len(left.failed)
-    left.failed = [f for f in left.failed if f.failure.file not in failed]
-    if not touched and n_before == len(left.failed):
+    touched = {c.exposure.key for c in remaining.copies if is_in_night(c)}
+    remaining.copies = [c for c in remaining.copies if not is_in_night(c)]
+    n_before = len(remaining.failed)
+    remaining.failed = [f for f in remaining.failed if f.failure.file not in failed]
+    if not touched and n_before == len(remaining.failed):
         raise OutputError(f"{night}: the survey holds none of the exposures of this night (is it the right folder?)")
     return touched
 
 
-def _forget_files(left: Left, folder: Path, places: set[str], text: str) -> set[tuple[str, str]]:
+def _forget_files(remaining: Remaining, folder: Path, places: set[str], text: str) -> set[tuple[str, str]]:
     """Forget the exposures whose files, or whose nights, lie in a folder."""
 
     def lies_there(path: str) -> bool:
         return any(is_within(path, place) for place in places)
 
-    gone = {m for c in left.copies for m in c.nights if any(map(lies_there, m.night))}
-    gone |= {f.membership for f in left.failed if any(map(lies_there, f.membership.night))}
-    touched = _forget_memberships(left, gone) if gone else set()
-    of_files = {id(c) for c in left.copies if any(lies_there(str(f)) for f in c.exposure.files)}
-    touched |= {c.exposure.key for c in left.copies if id(c) in of_files}
-    left.copies = [c for c in left.copies if id(c) not in of_files]
-    n_before = len(left.failed)
+    forgotten = {m for c in remaining.copies for m in c.nights if any(map(lies_there, m.night))}
+    forgotten |= {f.membership for f in remaining.failed if any(map(lies_there, f.membership.night))}
+    touched = _forget_memberships(remaining, forgotten) if forgotten else set()
+    of_files = {id(c) for c in remaining.copies if any(lies_there(str(f)) for f in c.exposure.files)}
+    touched |= {c.exposure.key for c in remaining.copies if id(c) in of_files}
+    remaining.copies = [c for c in remaining.copies if id(c) not in of_files]
+    n_before = len(remaining.failed)
     escaped = {path_text(place) for place in places}
-    left.failed = [f for f in left.failed if not any(is_within(f.failure.file, place) for place in escaped)]
-    if not touched and not gone and n_before == len(left.failed):
-        nights = sorted({m.night[0] for c in left.copies for m in c.nights if m.night})
+    remaining.failed = [f for f in remaining.failed if not any(is_within(f.failure.file, place) for place in escaped)]
+    if not touched and not forgotten and n_before == len(remaining.failed):
+        nights = sorted({m.night[0] for c in remaining.copies for m in c.nights if m.night})
         holds = f"it holds the nights {', '.join(nights[:3])}{' ...' if len(nights) > 3 else ''}" if nights else ""
         raise OutputError(
             f"{folder}: the survey holds no exposure, night or folder {text}{f' ({holds})' if holds else ''}"

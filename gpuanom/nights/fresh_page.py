@@ -68,7 +68,7 @@ class FreshPage(NoPage):
         """Whether the night was ranked since the page was made."""
         self._failed = False
         self._not_before = 0.0
-        self._told: set[str] = set()
+        self._lines_said: set[str] = set()
 
     def changed(self) -> None:
         """Note that the night has been ranked again, so that the page is out of date."""
@@ -95,17 +95,17 @@ class FreshPage(NoPage):
             night = open_night(self._folder)
             write_report(night, self.path, select("cpu"), top=self._top, threads=self._threads, reload=reload)
             self._changed = self._failed = False
-            self._tell(f"page: {path_text(self.path)}")
+            self._say_once(f"page: {path_text(self.path)}")
         except Exception as error:  # a page that cannot be made must not end the watch
             self._failed = True
             why = str(error) if isinstance(error, GpuanomError) else printable(f"{type(error).__name__}: {error}")
-            self._tell(f"the page cannot be made: {why}; tried again")
+            self._say_once(f"the page cannot be made: {why}; tried again")
         taken = time.monotonic() - start
         self._not_before = start + taken + max(_SHARE * taken, _PAUSE if self._failed else 0.0)
 
-    def _tell(self, line: str) -> None:
-        if line not in self._told:
-            self._told.add(line)
+    def _say_once(self, line: str) -> None:
+        if line not in self._lines_said:
+            self._lines_said.add(line)
             self._say(line)
 
 

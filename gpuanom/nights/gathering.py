@@ -10,7 +10,7 @@ from gpuanom.errors import printable
 from gpuanom.fits import discover
 from gpuanom.fits.exposures.identity import version_in_name
 from gpuanom.naming import absolute, exists, resolved
-from gpuanom.nights.settling import settled
+from gpuanom.nights.same_exposures import placed_copies
 from gpuanom.records import Exposure, Version
 from gpuanom.settings import Settings
 from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
@@ -43,7 +43,7 @@ def each_once(nights: Sequence[Path], output: Path, say: Say) -> list[Path]:
 
 
 def gather(merged: Store, nights: Sequence[tuple[Path, Store]], settings: Settings, say: Say) -> None:
-    """Take the exposures and failures of nights into a store, and settle which of them are one exposure.
+    """Take the exposures and failures of nights into a store, and decide which of them are one exposure.
 
     Parameters
     ----------
@@ -72,10 +72,10 @@ def gather(merged: Store, nights: Sequence[tuple[Path, Store]], settings: Settin
 
         copies += [replace(c, nights=tuple(map(joined, c.nights))) for c in of_night]
         failed += [FailedFile(joined(f.membership), f.failure) for f in failed_there]
-    resettle(merged, copies, failed, [store for _, store in nights], settings, say)
+    rearrange(merged, copies, failed, [store for _, store in nights], settings, say)
 
 
-def resettle(
+def rearrange(
     merged: Store,
     copies: Sequence[Copy],
     failed: Sequence[FailedFile],
@@ -83,7 +83,7 @@ def resettle(
     settings: Settings,
     say: Say,
 ) -> None:
-    """Settle which copies are one exposure, and put each where it belongs; copies that are not given are forgotten.
+    """Decide which copies are one exposure, and put each where it belongs; copies that are not given are forgotten.
 
     Parameters
     ----------
@@ -100,11 +100,11 @@ def resettle(
     placed, lines = placements(copies, settings)
     for line in lines:
         say(printable(line))
-    merged.settle(placed, failed, others)
+    merged.rearrange(placed, failed, others)
 
 
 def placements(copies: Sequence[Copy], settings: Settings) -> tuple[list[Placed], list[str]]:
-    """Settle which copies are one exposure; see `gpuanom.nights.settling.settled`.
+    """Decide which copies are one exposure; see `gpuanom.nights.same_exposures.placed_copies`.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def placements(copies: Sequence[Copy], settings: Settings) -> tuple[list[Placed]
     lines : list of str
         New ids, and versions that are set aside.
     """
-    return settled(copies, settings.versions, lambda exposure: _version(exposure, settings))
+    return placed_copies(copies, settings.versions, lambda exposure: _version(exposure, settings))
 
 
 def _version(exposure: Exposure, settings: Settings) -> tuple[Version, str]:
@@ -126,7 +126,7 @@ def _version(exposure: Exposure, settings: Settings) -> tuple[Version, str]:
     if exposure.version is not None:
         return exposure.version, exposure.version_label
     if exposure.files and all(map(exists, exposure.files)):
-        told = discover(exposure.files[:1], settings).told
-        for about in told.values():
+        identities = discover(exposure.files[:1], settings).descriptions
+        for about in identities.values():
             return about.version, about.version_label
     return version_in_name(exposure.files[0]) if exposure.files else (((), "", (), ""), "")

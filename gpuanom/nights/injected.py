@@ -14,8 +14,8 @@ from gpuanom.nights.merge import make_references
 from gpuanom.nights.score import score
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.review.opened import key_of, plain_rows
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.verdict_levels import OK
+from gpuanom.scoring.histograms.reference import References
+from gpuanom.scoring.verdict.levels import OK
 from gpuanom.settings import Settings
 from gpuanom.tables.build import Tables
 

@@ -6,35 +6,42 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from gpuanom import arguments
 from gpuanom.backends.choice import select
-from gpuanom.errors import OutputError, ReferenceFileError, StoreBusyError, printable
+from gpuanom.errors import InputError, OutputError, ReferenceFileError, StoreBusyError, printable
 from gpuanom.files import cannot_be_written, make_folder, partial_path
 from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.naming import Relocation, exists, lines_on_idle
+from gpuanom.nights.events import Night
 from gpuanom.nights.gathering import each_once, gather
+from gpuanom.nights.unfinished import lacking_of
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.review import labels
-from gpuanom.scoring import kept_statistics
-from gpuanom.scoring.comparable import part
-from gpuanom.scoring.comparison import dataset_reference
-from gpuanom.scoring.reference import DatasetReference, References
-from gpuanom.scoring.saved import kept_references, merge
-from gpuanom.scoring.verdict_levels import ODD
+from gpuanom.review.opened import ScoredNight
+from gpuanom.scoring.histograms.comparable import part
+from gpuanom.scoring.histograms.comparison import dataset_reference
+from gpuanom.scoring.histograms.given_references import kept_references, merge
+from gpuanom.scoring.histograms.reference import DatasetReference, References
+from gpuanom.scoring.judged import kept_statistics
+from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.settings import Settings, difference
+from gpuanom.store.planned import unfinished_line
 from gpuanom.store.recorded_settings import require_alike
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import writing
 from gpuanom.tables.build import Tables
 
+Input: TypeAlias = str | Path | Night | ScoredNight | References
+"""What `make_references` takes: a scored night, or saved references."""
+
 
 def make_references(
-    inputs: str | Path | Sequence[str | Path],
+    inputs: Input | Sequence[Input],
     *,
     keep_all: bool = False,
     exclude_labelled: bool = False,
@@ -44,9 +51,9 @@ def make_references(
 
     Parameters
     ----------
-    inputs : str, Path, or sequence of them
-        Folders that `score` made, and files that `References.save` wrote. A night that was scored with robust rounds
-        gives its robust reference.
+    inputs : str, Path, Night, ScoredNight or References, or sequence of them
+        Folders that `score` made, and files that `References.save` wrote; or what `score`, `open_night` and
+        `References.load` return. A night that was scored with robust rounds gives its robust reference.
     keep_all : bool, optional
         Keep exposures whose verdict is bad or check; by default they are left out.
     exclude_labelled : bool, optional
@@ -62,21 +69,38 @@ def make_references(
 
     Raises
     ------
+    InputError
+        When an input is of a wrong kind, or a night that was not kept in a folder.
     OutputError, ReferenceFileError
         When an input cannot be read, the settings of the inputs differ, or two inputs hold the same exposure.
     """
-    paths = arguments.nights("inputs", inputs)
+    given = _nights_and_references(inputs)
     keep_all = arguments.switch("keep_all", keep_all)
     exclude_labelled = arguments.switch("exclude_labelled", exclude_labelled)
-    nights = [path for path in paths if _is_folder(path)]
+    nights = [item for item in given if isinstance(item, Path) and _is_folder(item)]
     names = dict(zip(nights, names_apart([_held(path) for path in nights]), strict=True))
     parts = []
-    for path in paths:
-        if path in names:
-            parts.append((str(path), _night_references(path, names[path], keep_all, exclude_labelled, say)))
+    for item in given:
+        if isinstance(item, References):
+            parts.append((item.origin or "the references", item))
+        elif item in names:
+            parts.append((str(item), _night_references(item, names[item], keep_all, exclude_labelled, say)))
         else:
-            parts.append((str(path), References.load(path)))
+            parts.append((str(item), References.load(item)))
     return merge(parts, say)
+
+
+def _nights_and_references(inputs: object) -> list[Path | References]:
+    """The inputs of `make_references`: nights by their folders, files by their paths."""
+    one = isinstance(inputs, Night | ScoredNight | References)
+    if not one and (isinstance(inputs, str | bytes | Mapping) or not arguments.is_several(inputs)):
+        return list(arguments.nights("inputs", inputs))
+    items: list[Any] = [inputs] if one else list(inputs)  # type: ignore[call-overload]
+    if any(isinstance(item, Night) and item.folder is None for item in items):
+        raise InputError("inputs holds a night in memory (score it with an output folder, which keeps measurements)")
+    items = [item.folder if isinstance(item, Night | ScoredNight) else item for item in items]
+    paths = iter(arguments.nights("inputs", [item for item in items if not isinstance(item, References)]))
+    return [item if isinstance(item, References) else next(paths) for item in items]
 
 
 def _is_folder(path: Path) -> bool:
@@ -88,7 +112,7 @@ def _is_folder(path: Path) -> bool:
 
 def _held(folder: Path) -> dict[ExposureKey, Exposure]:
     with Store(folder / NAME, Settings(), read_only=True) as store:
-        return store.held()
+        return store.measured_exposures()
 
 
 def _night_references(
@@ -100,6 +124,8 @@ def _night_references(
 ) -> References:
     backend = select("cpu")
     with Store(folder / NAME, Settings(), read_only=True) as store:
+        if line := unfinished_line(folder, store.n_unmeasured()):
+            say(line)
         recorded, version = store.recorded_settings()
         settings, saved = tables.as_scored_last(store)
         ranked = tables.ranked(store, settings, backend, saved) if settings.statistics else None
@@ -120,7 +146,7 @@ def _night_references(
                 usual = [
                     i for i, e in zip(members.tolist(), dataset.exposures, strict=True) if e in reference.exposures
                 ]
-                kept = kept_statistics.part(ranked.measured[key], np.array(usual, dtype=np.int64))
+                kept = ranked.measured[key].part(np.array(usual, dtype=np.int64))
                 reference = replace(reference, statistics=kept_statistics.without_models(kept))
             if any(kind.n_histograms for kind in reference.kinds):
                 datasets.append(reference.renamed({e: names.get((dataset.camera, e), e) for e in dataset.exposures}))
@@ -154,6 +180,7 @@ def merge_nights(
     relocate: Mapping[str | Path, str | Path] | None = None,
     add: bool = False,
     say: Callable[[str], None] = lambda _line: None,
+    lacking: Callable[[str], None] | None = None,
 ) -> Tables:
     """Merge measured nights into a new one and rank all their exposures together.
 
@@ -182,6 +209,9 @@ def merge_nights(
     say : callable, optional
         Takes a line that a user should see: how the merged night is scored where the nights differ, the new ids of
         exposures with equal names, and which version of an exposure is taken.
+    lacking : callable, optional
+        Takes a line on a night that is not measured as a whole, or on shares of a night that are not among the inputs.
+        By default `say`.
 
     Returns
     -------
@@ -211,6 +241,8 @@ def merge_nights(
         stores = [opened.enter_context(Store(n / NAME, Settings(), read_only=True, moves=moves)) for n in nights]
         with Store(path, Settings(), read_only=True, moves=moves) if grows else nullcontext() as survey:
             given = list(zip(nights, stores, strict=True))
+            for line in lacking_of(given):
+                (lacking or say)(line)
             opened_stores = stores if survey is None else [survey, *stores]
             for line in lines_on_idle(set(moves).intersection(*(store.idle_moves for store in opened_stores))):
                 say(printable(line))

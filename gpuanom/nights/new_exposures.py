@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.cluster.where import Where
+from gpuanom.cluster.choice import ClusterChoice
 from gpuanom.measuring.processes import Processes
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import path_text
 from gpuanom.nights.events import Events
-from gpuanom.nights.keeping import fill
+from gpuanom.nights.storing import fill
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
 from gpuanom.store.store import Store
-from gpuanom.tables.ahead import import_tables
+from gpuanom.tables.import_ahead import import_tables
 
 if TYPE_CHECKING:
-    from gpuanom.autoencoder.given import GivenModels
+    from gpuanom.autoencoder.given_models import GivenModels
     from gpuanom.autoencoder.model import Model
     from gpuanom.autoencoder.scoring import Scorer
     from gpuanom.cluster.run import Cluster
@@ -38,7 +38,7 @@ class NewExposures:
     device : str
         The devices of each worker.
     threads : int or None
-    where : Where
+    cluster : ClusterChoice
         The workers, if there are any.
     models : GivenModels or None
         The autoencoder whose errors are added, and a classifier.
@@ -50,7 +50,7 @@ class NewExposures:
     backends: Sequence[Backend]
     device: str
     threads: int | None
-    where: Where
+    cluster: ClusterChoice
     models: GivenModels | None
     events: Events
 
@@ -81,7 +81,7 @@ class NewExposures:
         return unread
 
     def _measurers(self, scorer: Scorer | None = None) -> Processes | Works | Cluster:
-        if self.where:
+        if self.cluster:
             return self._cluster(scorer)
         if scorer is None:
             return Processes(self.settings, self.backends, self.threads, self.events.debug, meanwhile=import_tables)
@@ -96,7 +96,7 @@ class NewExposures:
         known = None if scorer is None or file is None else ModelFile.of(file, scorer.fingerprint, scorer.only)
         job = Job(self.settings, self.device, self.threads, known)
         verbose = logging.getLogger("gpuanom").isEnabledFor(logging.INFO)
-        return Cluster(job, self.where, self.events.say, self.events.debug, verbose)
+        return Cluster(job, self.cluster, self.events.say, self.events.debug, verbose)
 
     def _with_model(
         self, store: Store, todo: Sequence[Exposure], named: set[ExposureKey] | None, model: Model
@@ -107,14 +107,14 @@ class NewExposures:
 
         for backend in self.backends:
             require_shared(backend)
-        _, dropped = store.lacking(model.fingerprint)
+        _, dropped = store.without_model(model.fingerprint)
         if dropped:
             self.events.say(f"autoencoder_mse of {dropped} exposures was another model's: dropped")
         unread: list[Failure] = []
         with Scorer(model) as scorer:
             if todo:
                 fill(store, todo, self._measurers(scorer), self.events)
-            lacking, _ = store.lacking(model.fingerprint)
+            lacking, _ = store.without_model(model.fingerprint)
             lacking = [e for e in lacking if named is None or e.key in named]
             if not lacking:
                 return unread

@@ -9,7 +9,7 @@ from pathlib import Path
 from gpuanom.display import counted
 from gpuanom.errors import OutputError, printable
 from gpuanom.fits import Discovery, KnownFiles, discover
-from gpuanom.fits.headers.values import SUFFIXES
+from gpuanom.fits.opening.file_names import SUFFIXES
 from gpuanom.fits.opening.packed import ARCHIVES
 from gpuanom.naming import absolute, exists, path_text
 from gpuanom.records import Exposure, ExposureKey, Failure
@@ -96,7 +96,7 @@ def to_measure(
     say: Say,
     waiting: Collection[ExposureKey] = (),
     moved: Callable[[], None] = lambda: None,
-    told: set[ExposureKey] | None = None,
+    announced: set[ExposureKey] | None = None,
 ) -> list[Exposure]:
     """Return the exposures that must be measured; the store forgets exposures and failures that no longer hold.
 
@@ -113,8 +113,8 @@ def to_measure(
         Exposures that are left as they are, even if their files have changed.
     moved : callable, optional
         Called when the store keeps new places of files.
-    told : set of (camera, exposure), optional
-        Exposures of which `say` was told before that they are measured again; those that are told now are added.
+    announced : set of (camera, exposure), optional
+        Exposures of which `say` was told before that they are measured again; those of this call are added.
 
     Returns
     -------
@@ -140,25 +140,25 @@ def to_measure(
         )
     todo, elsewhere = [], []
     again: dict[str, list[str]] = {}
-    told = set() if told is None else told
+    announced = set() if announced is None else announced
     ready = [e for e in found.exposures if e.key not in waiting]
     for exposure in ready:
         key = exposure.key
-        held = known.get(key)
-        reason = "" if held is None else _stale(held, exposure, settings)
-        if reason and key not in told:
+        kept = known.get(key)
+        reason = "" if kept is None else _stale(kept, exposure, settings)
+        if reason and key not in announced:
             again.setdefault(reason, []).append(exposure.exposure)
-            told.add(key)
-        if held is None or reason:
+            announced.add(key)
+        if kept is None or reason:
             todo.append(exposure)
-        elif _is_elsewhere(held, exposure):
+        elif _is_elsewhere(kept, exposure):
             elsewhere.append(exposure)
     if elsewhere:
         n = len(elsewhere)
         say(
             f"{n} measured {'exposure was' if n == 1 else 'exposures were'} moved: the new places of the files are kept"
         )
-        store.place(elsewhere)
+        store.keep_places(elsewhere)
         moved()
     for reason, names in again.items():
         names_text = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"
@@ -170,24 +170,24 @@ def to_measure(
     return todo
 
 
-def _stale(held: Known, exposure: Exposure, settings: Settings) -> str:
+def _stale(kept: Known, exposure: Exposure, settings: Settings) -> str:
     """Why an exposure that the store holds must be measured again; empty if it must not."""
-    if held.settings != settings.fingerprint():
+    if kept.settings != settings.fingerprint():
         return "the settings changed"
-    if held.fingerprint != exposure.fingerprint:
+    if kept.fingerprint != exposure.fingerprint:
         return "its files changed"
-    if held.retry:
+    if kept.retry:
         return "a CCD could not be read before, or memory did not suffice"
-    if settings.statistics and held.statistics != listed.NAMES.text:
-        lack = "are of another version" if held.statistics else "are missing"
+    if settings.statistics and kept.statistics != listed.NAMES.text:
+        lack = "are of another version" if kept.statistics else "are missing"
         return f"statistics of patterns, shapes and repeated stars {lack} (--profile paper does not need them)"
     return ""
 
 
-def _is_elsewhere(held: Known, exposure: Exposure) -> bool:
+def _is_elsewhere(kept: Known, exposure: Exposure) -> bool:
     """Whether an exposure was found in other files than those that the store names, of which one is gone."""
     given = {_place(file) for file in exposure.files}
-    return any(file not in given and not exists(Path(file)) for file in held.files)
+    return any(file not in given and not exists(Path(file)) for file in kept.files)
 
 
 def _forget_regrouped(store: Store, found: Discovery, known: dict[ExposureKey, Known], say: Say) -> None:
@@ -197,15 +197,15 @@ def _forget_regrouped(store: Store, found: Discovery, known: dict[ExposureKey, K
     owner.update({_place(f.path): None for f in found.failures})
     # Of a survey's files only those of these names are looked at; names with other letters may be written in two ways.
     names = {place.rpartition("/")[2] for place in owner}
-    near = [key for key, held in known.items() for f in held.files if f.rpartition("/")[2] in names or not f.isascii()]
-    gone = {
+    near = [key for key, kept in known.items() for f in kept.files if f.rpartition("/")[2] in names or not f.isascii()]
+    dropped = {
         key for key in near if any(place in owner and owner[place] != key for place in map(_place, known[key].files))
     }
-    gone -= {e.key for e in found.exposures}
-    for camera, exposure in sorted(gone):
+    dropped -= {e.key for e in found.exposures}
+    for camera, exposure in sorted(dropped):
         say(f"exposure {exposure} {camera}: dropped, its files fail now, are left out or belong to another exposure")
         del known[camera, exposure]
-    store.remove(gone)
+    store.remove(dropped)
 
 
 def _place(path: str | Path) -> str:

@@ -21,7 +21,7 @@ from gpuanom.store.store import NAME
 from gpuanom.tables import writing
 
 if TYPE_CHECKING:
-    from gpuanom.scoring.reference import References
+    from gpuanom.scoring.histograms.reference import References
 
 Existing = Literal["resume", "overwrite", "fail"]
 
@@ -101,7 +101,7 @@ def run_arguments(
     writing.require_formats(names)
     references = None
     if reference is not None:
-        from gpuanom.scoring.saved import given_references
+        from gpuanom.scoring.histograms.given_references import given_references
 
         references = given_references(reference)
     if references is not None and chosen.robust_rounds:

@@ -15,7 +15,7 @@ import numpy as np
 import gpuanom
 from gpuanom import arguments
 from gpuanom.backends.choice import device_name
-from gpuanom.cluster.where import TIMEOUT, Where, require_dask
+from gpuanom.cluster.choice import TIMEOUT, ClusterChoice, require_dask
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits import Discovery, discover
 from gpuanom.naming import exists, lines_on_idle
@@ -26,14 +26,16 @@ from gpuanom.nights.new_exposures import NewExposures
 from gpuanom.nights.preparation import Existing, run_arguments, store_path
 from gpuanom.nights.progress import with_bar
 from gpuanom.nights.scored_before import as_before
+from gpuanom.nights.unfinished import share_of
 from gpuanom.records import Failure
 from gpuanom.settings import Settings
+from gpuanom.store.planned import unfinished_line
 from gpuanom.store.reopened import unchanged
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables.left_out import left_out
 
 if TYPE_CHECKING:
-    from gpuanom.autoencoder.given import GivenModels
+    from gpuanom.autoencoder.given_models import GivenModels
     from gpuanom.tables.build import Tables
 
 
@@ -129,10 +131,10 @@ def score(
         raise SettingsError(f"existing is {arguments.shown(existing)} but must be one of resume, overwrite, fail")
     shard = arguments.share(shard)
     model_files = [] if model is None else arguments.nights("model", model)
-    where = _where(scheduler, workers, timeout, performance_report)
+    cluster = _cluster_choice(scheduler, workers, timeout, performance_report)
     moves = arguments.relocations("relocate", relocate)
-    if where:
-        require_dask(where)
+    if cluster:
+        require_dask(cluster)
     device = device_name(device)
     has_bar = arguments.switch("progress", progress)
     run = run_arguments(
@@ -140,11 +142,11 @@ def score(
         output,
         settings=settings,
         # The workers measure: the few numbers of the tables are no work for them.
-        device="cpu" if where else device,
+        device="cpu" if cluster else device,
         reference=reference,
         formats=formats,
         threads=threads,
-        say_device=events.device if not where else lambda _about: None,
+        say_device=events.device if not cluster else lambda _about: None,
     )
     models = _loaded(model_files)
     found = discover(run.paths, run.settings) if run.paths else Discovery((), (), ())
@@ -159,7 +161,7 @@ def score(
     if not run.paths and path is not None:
         effective, references = as_before(path, None if settings is None else effective, references, events.say)
     if references is not None:
-        from gpuanom.scoring.saved import require_reference
+        from gpuanom.scoring.histograms.given_references import require_reference
 
         require_reference(references, effective, run.reference_name)
     if models is not None:
@@ -174,15 +176,21 @@ def score(
         found = plan.with_held_files(run.paths, found, store, effective)
         if models is not None:
             models.tell_of_cameras((e.camera for e in found.exposures), lambda line: events.say(printable(line)))
+        share = None
         if shard is not None:
-            n_found = len(found.exposures)
+            n_found, share = len(found.exposures), share_of(found, *shard)
             found = plan.shard(found, *shard)
             events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
         todo = plan.to_measure(store, found, effective, events.say)
+        if run.paths:
+            store.plan(todo, share)
         events.plan(len(todo), len(found.exposures) - len(todo))
-        new = NewExposures(effective, run.backends, device, run.threads, where, models, events)
+        new = NewExposures(effective, run.backends, device, run.threads, cluster, models, events)
         named = {e.key for e in found.exposures} if run.paths else None
         unread = new.measure(store, todo, named)
+        store.finished(todo)
+        if line := unfinished_line(None, store.n_unmeasured()):
+            events.say(line)
         if named is not None:
             tell_of_others(store, named, events.say)
         # Nothing of the tables is needed before the exposures are measured. In a long run `import_tables` has imported
@@ -193,27 +201,29 @@ def score(
         result = tables.build(store, effective, run.backends[0], references)
         failures = [*store.failures(), *unread]
     written = writing.write(result.plain, run.folder, run.formats) if run.folder else []
-    return _night(result, failures, written, len(unread))
+    return _night(result, failures, written, len(unread), run.folder)
 
 
-def _where(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> Where:
-    """Where the exposures are measured; the arguments are checked."""
+def _cluster_choice(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> ClusterChoice:
+    """The cluster on which the exposures are measured, if one is asked for; the arguments are checked."""
     if scheduler is not None and not isinstance(scheduler, str):
         scheduler = arguments.path("scheduler", scheduler)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float | np.integer | np.floating):
         raise SettingsError(f"timeout is {arguments.shown(timeout)} but must be a number of seconds above 0")
     report = None if performance_report is None else arguments.path("performance_report", performance_report)
-    return Where(scheduler, arguments.count("workers", workers), float(timeout), report)
+    return ClusterChoice(scheduler, arguments.count("workers", workers), float(timeout), report)
 
 
-def _night(result: Tables, failures: Sequence[Failure], written: Sequence[Path], n_unread: int) -> Night:
+def _night(
+    result: Tables, failures: Sequence[Failure], written: Sequence[Path], n_unread: int, folder: Path | None
+) -> Night:
     failed = [(printable(f.file), f.reason) for f in failures]
     exposures = result.plain[0]
     unusable = map(exposures.__getitem__, np.flatnonzero(exposures["status"] == "unusable").tolist())
     failed += [(str(row["file"]), f"exposure {row['exposure']}: {row['note']}") for row in unusable]
     # Exposures of which only the stamps could not be read are in the tables.
     n_exposures = len(exposures) - len(failures) + n_unread
-    return Night(result, tuple(failed), n_exposures, tuple(written), left_out(result))
+    return Night(result, tuple(failed), n_exposures, tuple(written), left_out(result), folder)
 
 
 def _holds(folder: Path | None) -> bool:
@@ -224,6 +234,6 @@ def _loaded(files: Sequence[Path]) -> GivenModels | None:
     """Read the models that are given; the part of gpuanom that needs PyTorch is imported only here."""
     if not files:
         return None
-    from gpuanom.autoencoder.given import read_models
+    from gpuanom.autoencoder.given_models import read_models
 
     return read_models(files)

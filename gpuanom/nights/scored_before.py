@@ -11,7 +11,7 @@ from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
 
 if TYPE_CHECKING:
-    from gpuanom.scoring.reference import References
+    from gpuanom.scoring.histograms.reference import References
 
 
 def as_before(
@@ -61,7 +61,7 @@ def _as_scored_last(
     store: Store, references: References | None, say: Callable[[str], None]
 ) -> tuple[Settings, References | None]:
     """How the night was scored last, but compared with the given references if there are any."""
-    from gpuanom.scoring.flat import FlatReferences
+    from gpuanom.scoring.histograms.flat_reference import FlatReferences
     from gpuanom.tables import build as tables
 
     last, kept = tables.as_scored_last(store)

@@ -33,8 +33,8 @@ from gpuanom.nights.fresh_page import page_of
 from gpuanom.nights.preparation import run_arguments, store_path
 from gpuanom.nights.watched_ranks import Ranking, Ranks
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import require_reference
+from gpuanom.scoring.histograms.given_references import require_reference
+from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store.known import RETRIED
 from gpuanom.store.reopened import Remembered, ReopenedStore
@@ -153,7 +153,7 @@ class _Watch:
         """Cameras of which it was said that their headers name no band."""
         self._doubted: set[str] = set()
         """Kinds of what may surprise about files that were told."""
-        self._told_again: set[ExposureKey] = set()
+        self._announced_again: set[ExposureKey] = set()
         """Exposures of which it was said that they are measured again, and that wait for it."""
         self._tried: dict[ExposureKey, tuple[State | None, ...]] = {}
         """Exposures that failed, wholly or in part, with the states of their files at that time."""
@@ -163,9 +163,9 @@ class _Watch:
         """Whether the tables may differ from the store."""
         self._unfinished = True
         """Whether something is left to do even if no file changes."""
-        self._each = 0.0
+        self._seconds_each = 0.0
         """Seconds that an exposure took to measure."""
-        self._said = ""
+        self._last_trouble = ""
         """The last trouble that was told."""
         self._since: float | None = None
         """When the first of the rounds failed that have all failed since; None after one that did not."""
@@ -180,7 +180,7 @@ class _Watch:
             if not self._unfinished:
                 pace.stop.wait(max(0.0, min(pace.every, pace.until - time.time())))
             if not pace.stop.is_set():
-                self._tolerant(self._round)
+                self._retried_later(self._round)
         if self._dirty or self._ranks.new:
             self._rank()
         self._ranks.finish(self._store, is_ended=pace.stop.is_set())
@@ -204,11 +204,11 @@ class _Watch:
     def _is_over(self) -> bool:
         return self._pace.once and not self._unfinished and not self._arrivals.waiting()
 
-    def _tolerant(self, task: Callable[[], None]) -> None:
+    def _retried_later(self, task: Callable[[], None]) -> None:
         """Do a task that may fail for a while, over a full disk or a store in use, and be tried again."""
         try:
             task()
-            self._said = ""
+            self._last_trouble = ""
             self._since = None
         except OutputError as error:
             self._unfinished = self._dirty = True
@@ -216,8 +216,8 @@ class _Watch:
             self._since = now if self._since is None else self._since
             if self._pace.once and now - self._since >= LASTING:
                 raise
-            if str(error) != self._said:
-                self._said = str(error)
+            if str(error) != self._last_trouble:
+                self._last_trouble = str(error)
                 self._events.say(f"{error}; tried again")
             self._pace.stop.wait(self._pace.every)
 
@@ -257,9 +257,9 @@ class _Watch:
 
     def _batch(self, todo: Sequence[Exposure]) -> Sequence[Exposure]:
         """As many exposures as take some seconds to measure; more where ranking takes long."""
-        if not self._each:
+        if not self._seconds_each:
             return todo[:4]
-        return todo[: max(4, int(max(_LONGEST, _SHARE * self._ranks.seconds) / self._each))]
+        return todo[: max(4, int(max(_LONGEST, _SHARE * self._ranks.seconds) / self._seconds_each))]
 
     def _planned(self) -> list[Exposure]:
         """The exposures that are to be measured now."""
@@ -280,7 +280,7 @@ class _Watch:
             found = without_unfinished(found, given_up, arrivals)
             waiting = {e.key for e in found.exposures if not self._is_ready(e)}
             todo = plan.to_measure(
-                store, found, settings, self._events.say, waiting, self._have_moved, self._told_again
+                store, found, settings, self._events.say, waiting, self._have_moved, self._announced_again
             )
             after = store.failures()
         refused = {("", path_text(f.path)) for f in found.failures if f.status in RETRIED}
@@ -300,17 +300,18 @@ class _Watch:
 
     def _say_decisions(self, found: Discovery) -> None:
         """Say what `gpuanom score` says of the files that have come, each once."""
-        new = {p: about for p, about in found.told.items() if p not in self._decided and self._arrivals.is_settled(p)}
+        files = found.descriptions.items()
+        new = {p: about for p, about in files if p not in self._decided and self._arrivals.is_settled(p)}
         self._decided.update(new)
-        for line in decisions(replace(found, told=new)):
+        for line in decisions(replace(found, descriptions=new)):
             _log.info("%s", line)
-        for kind, line in doubtful(replace(found, told=new)).items():
+        for kind, line in doubtful(replace(found, descriptions=new)).items():
             if kind not in self._doubted:
                 self._doubted.add(kind)
                 self._events.say(line)
         exposures = [e for e in found.exposures if e.camera not in self._bandless and self._is_ready(e)]
         if untold := untold_bands(replace(found, exposures=tuple(exposures))):
-            self._bandless.update(e.camera for e in exposures if not found.told[e.files[0]].band.known)
+            self._bandless.update(e.camera for e in exposures if not found.descriptions[e.files[0]].band.known)
             self._events.say(untold)
 
     def _is_ready(self, exposure: Exposure) -> bool:
@@ -328,7 +329,7 @@ class _Watch:
         states = {e.key: self._arrivals.states(e.files_and_masks) for e in todo}
         start = time.perf_counter()
         for n, (exposure, result, seconds) in enumerate(self._works.measured(todo), start=1):
-            self._each = (time.perf_counter() - start) / n
+            self._seconds_each = (time.perf_counter() - start) / n
             key = exposure.key
             if tuple(map(state_of, exposure.files_and_masks)) != states[key]:
                 self._events.say(f"exposure {exposure.exposure}: its files change; measured later")
@@ -340,7 +341,7 @@ class _Watch:
                 else:
                     store.add(result)
             self._dirty = True
-            self._told_again.discard(key)
+            self._announced_again.discard(key)
             statuses = [result.status] if isinstance(result, Failure) else [c.status for c in result.outline]
             refused = any(status in RETRIED for status in statuses)
             if isinstance(result, Failure) or refused:

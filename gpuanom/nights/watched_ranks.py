@@ -2,7 +2,7 @@
 
 A night of some hundred exposures is ranked again in a second, and its tables are written each time. To rank a survey
 takes a minute: of a store with at least `stored_null.SURVEY` exposures each new exposure is judged alone, by the null
-of its camera and band (`gpuanom.scoring.stored_null`). Datasets of few exposures are ranked as a night is.
+of its camera and band (`gpuanom.scoring.evidence.stored_null`). Datasets of few exposures are ranked as a night is.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.fresh_page import NoPage
 from gpuanom.records import DatasetKey, ExposureKey
 from gpuanom.review.opened import key_of, plain_rows
-from gpuanom.scoring import stored_null
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.stored_null import StoredNull
+from gpuanom.scoring.evidence import stored_null
+from gpuanom.scoring.evidence.stored_null import StoredNull
+from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
 from gpuanom.store.reopened import ReopenedStore
 from gpuanom.store.store import Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import judged_alone, writing
+from gpuanom.tables.kept_null import read_null
 from gpuanom.tables.left_out import LeftOut, Unreferenced, left_out, left_out_of, unreferenced
 
 Row = dict[str, Any]
@@ -62,17 +63,17 @@ class _Dataset:
     null: StoredNull | None
     why: str
     """Why the null must be made."""
-    held: dict[str, str] = field(default_factory=dict)
-    """The exposures in the store, and a hash of the files of each."""
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """The hash of the files of each exposure in the store, by its id."""
     since: set[str] = field(default_factory=set)
     """Exposures that the store holds and the null lacks, or the other way round."""
     waiting: dict[str, None] = field(default_factory=dict)
     """Exposures that are to be judged."""
-    is_told: bool = False
+    is_null_announced: bool = False
     """Whether it was said by which null exposures are judged."""
 
     @property
-    def lack(self) -> str:
+    def why_remade(self) -> str:
         """Why the null must be made anew; empty where it can be used."""
         if self.null is None:
             return self.why
@@ -130,7 +131,7 @@ class Ranks:
                 self._judge(store)
         if not self.is_survey:
             rows = self._rank_all(opened)
-            self._tell(rows, Counter((row["camera"], row["band"]) for row in rows if row["n_ccd_used"]), {})
+            self._announce(rows, Counter((row["camera"], row["band"]) for row in rows if row["n_ccd_used"]), {})
             self.new.clear()
         self._ranking.page.changed()
 
@@ -182,24 +183,24 @@ class Ranks:
 
     def _dataset(self, store: Store, key: DatasetKey) -> _Dataset:
         """A dataset as the store holds it; exposures that came after the null, and in an earlier watch, are waiting."""
-        kept = judged_alone.kept_null(store, *key, self._settings)
-        held = store.fingerprints(*key)
-        known = held if kept.members is None else kept.members
-        later = {name for name, print_ in held.items() if known.get(name) != print_}
+        kept = read_null(store, *key, self._settings)
+        fingerprints = store.fingerprints(*key)
+        known = fingerprints if kept.members is None else kept.members
+        later = {name for name, print_ in fingerprints.items() if known.get(name) != print_}
         members = kept.null.members if kept.null is not None else {}
-        since = {name for name in {**held, **members} if members.get(name) != held.get(name)}
-        return _Dataset(kept.null, kept.why, held, since, dict.fromkeys(sorted(later)))
+        since = {name for name in {**fingerprints, **members} if members.get(name) != fingerprints.get(name)}
+        return _Dataset(kept.null, kept.why, fingerprints, since, dict.fromkeys(sorted(later)))
 
     def _judge_dataset(self, store: Store, key: DatasetKey, dataset: _Dataset) -> None:
         """Judge the waiting exposures of a dataset, tell of the new ones, and give alerts."""
-        held = store.fingerprints(*key, list(dataset.waiting))
-        dataset.held |= held
-        names = list(held)
+        fingerprints = store.fingerprints(*key, list(dataset.waiting))
+        dataset.fingerprints |= fingerprints
+        names = list(fingerprints)
         members = dataset.null.members if dataset.null is not None else {}
-        dataset.since.update(name for name in names if members.get(name) != held[name])
+        dataset.since.update(name for name in names if members.get(name) != fingerprints[name])
         self._has_judged = True
         about: dict[str, Any] = {}
-        if dataset.lack or dataset.null is None:
+        if dataset.why_remade or dataset.null is None:
             rows = self._ranked_anew(store, key, dataset, names)
             about = {"null": dataset.null.name} if dataset.null is not None else {}
         else:
@@ -208,33 +209,35 @@ class Ranks:
             rows, about = found.exposures, {"null": dataset.null.name}
             self._say_null(key, dataset)
             self._count_unmeasured(found.ccds, names)
-        self._tell(rows, {key: len(dataset.held)}, about)
+        self._announce(rows, {key: len(dataset.fingerprints)}, about)
         dataset.waiting.clear()
 
     def _ranked_anew(self, store: Store, key: DatasetKey, dataset: _Dataset, names: Sequence[str]) -> list[Row]:
         """Rank a dataset as a whole; return the rows of the given exposures, of a small dataset those of all."""
-        is_large = len(dataset.held) >= stored_null.LEAST_EXPOSURES
+        is_large = len(dataset.fingerprints) >= stored_null.LEAST_EXPOSURES
         if is_large:
-            made = " ".join(key).strip()
-            self._events.say(f"{made}: the null is made anew from {len(dataset.held):,} exposures ({dataset.lack})")
+            name = " ".join(key).strip()
+            self._events.say(
+                f"{name}: the null is made anew from {len(dataset.fingerprints):,} exposures ({dataset.why_remade})"
+            )
         result = tables.ranked_dataset(store, self._settings, self._ranking.backend, key, names)
         self._count_unmeasured(result.plain[1], names)
         rows = list(plain_rows(result.plain[0]))
         if not is_large:
             return rows  # as in a night: the first exposures are judged again as others come
-        kept = judged_alone.kept_null(store, *key, self._settings)
-        dataset.null, dataset.why, dataset.is_told = kept.null, kept.why, True
+        kept = read_null(store, *key, self._settings)
+        dataset.null, dataset.why, dataset.is_null_announced = kept.null, kept.why, True
         dataset.since.clear()
         wanted = set(names)
         return [row for row in rows if row["exposure"] in wanted]
 
     def _say_null(self, key: DatasetKey, dataset: _Dataset) -> None:
         """Say once by which null the exposures of a dataset are judged."""
-        if not dataset.is_told and dataset.null is not None:
-            dataset.is_told = True
+        if not dataset.is_null_announced and dataset.null is not None:
+            dataset.is_null_announced = True
             self._events.say(f"{' '.join(key).strip()}: judged by {dataset.null.name}")
 
-    def _tell(self, rows: Sequence[Row], sizes: Mapping[DatasetKey, int], about: Mapping[str, Any]) -> None:
+    def _announce(self, rows: Sequence[Row], sizes: Mapping[DatasetKey, int], about: Mapping[str, Any]) -> None:
         """Tell of the new ones among exposures, in the order in which they were measured, and give alerts."""
         ranking = self._ranking
         notices = {key_of(row): self._notice(row, sizes[row["camera"], row["band"]], about) for row in rows}
@@ -251,11 +254,11 @@ class Ranks:
 
     def _notice(self, row: Row, n: int, about: Mapping[str, Any]) -> dict[str, Any]:
         """The notice of an exposure; one that was judged alone has its verdict already."""
-        made = notice(row, n, self._ranking.least)
+        of_exposure = notice(row, n, self._ranking.least)
         if not about:
-            return made
+            return of_exposure
         verdict = {name: row[name] for name in ("verdict", "cause", "evidence") if row.get("verdict")}
-        return {**made, **verdict, **about}
+        return {**of_exposure, **verdict, **about}
 
     def _count_unmeasured(self, ccds: Any, names: Sequence[str]) -> None:
         """Note the CCDs without a measurement among those of exposures of one camera."""

@@ -155,7 +155,7 @@ class Measurement:
     statistics : ExposureStatistics or None
         None where no statistics are wanted (METHOD.md Part II).
     rows : any record, or None
-        What the store keeps of CCDs and statistics (`gpuanom.store.prepared`), where the process that measured has
+        What the store keeps of CCDs and statistics (`gpuanom.store.prepared_rows`), where the process that measured has
         made it already; None: the store makes it.
     """
 

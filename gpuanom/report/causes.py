@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from gpuanom.scoring.cause_words import STREAK
-from gpuanom.scoring.judged import EVERY, WIDE_AND_FLAT
+from gpuanom.scoring.judged.judged_statistics import EVERY, WIDE_AND_FLAT
+from gpuanom.scoring.verdict.cause_words import STREAK
 
 
 class Trigger(NamedTuple):
@@ -81,7 +81,7 @@ def without_numbers(words: str) -> str:
     Parameters
     ----------
     words : str
-        `gpuanom.scoring.judged.Judged.above` or ``below``.
+        `gpuanom.scoring.judged.judged_statistics.JudgedStatistic.above` or ``below``.
     """
     return re.split(r"\s*\[", words)[0]
 

@@ -88,16 +88,16 @@ def _affected(causes: tuple[str, ...], number: str, row: Row, ccds: Sequence[Row
     return sorted(named, key=size, reverse=True)[:MOST_CCDS]
 
 
-def _cells(what: str) -> Callable[[Row, Residual | None, int, int, Turn], list[Shape]]:
+def _cells(label: str) -> Callable[[Row, Residual | None, int, int, Turn], list[Shape]]:
     """A function that gives the cells of the map in which a glow or an edge was found."""
 
     def shapes(_ccd: Row, residual: Residual | None, ny: int, nx: int, _turn: Turn) -> list[Shape]:
         if residual is None or not residual.map.size:
             return []
         side = map_side(ny, nx)
-        places = np.argwhere(found_cells(residual.map, what)).tolist()
+        places = np.argwhere(found_cells(residual.map, label)).tolist()
         centres = [(c * side + side / 2 + 0.5, r * side + side / 2 + 0.5) for r, c in places]
-        if what == "glow":
+        if label == "glow":
             return [["circle", "glow", x, y, 3 * side] for x, y in centres[:1]]
         return [["box", "edge", x, y, side, side] for x, y in centres]
 
@@ -143,12 +143,12 @@ _KINDS: tuple[tuple[tuple[str, ...], str, Callable[[Row, Residual | None, int, i
 """Causes of which places are known, the number of the CCDs that shows each, and the function that gives the shapes."""
 
 
-def _line(what: str, ny: int, nx: int, through: tuple[float, float], degrees: float) -> Shape | None:
+def _line(label: str, ny: int, nx: int, through: tuple[float, float], degrees: float) -> Shape | None:
     """The part of a straight line that lies on a CCD; None where none does.
 
     Parameters
     ----------
-    what : str
+    label : str
     ny, nx : int
         Rows and columns of the CCD.
     through : tuple of 2 floats
@@ -169,4 +169,4 @@ def _line(what: str, ny: int, nx: int, through: tuple[float, float], degrees: fl
         return None
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     ends = [v for t in (first, last) for v in (through[0] + t * cosine + 0.5, through[1] + t * sine + 0.5)]
-    return ["line", what, *(round(v, 1) for v in ends)]
+    return ["line", label, *(round(v, 1) for v in ends)]

@@ -10,6 +10,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from gpuanom.display import counted
 from gpuanom.errors import GpuanomError, OutputError, printable
 from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import natural_key, path_text
+from gpuanom.records import ExposureKey
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.ccds import outline_value, short
 from gpuanom.review.opened import ScoredNight, key_of, open_night
-from gpuanom.scoring.verdict_levels import VERDICTS
+from gpuanom.scoring.verdict.levels import VERDICTS
 from gpuanom.store.store import NAME as STORE_NAME
 from gpuanom.version import __version__
 
@@ -30,6 +32,9 @@ _SCRIPTS = ("dom.js", "charts.js", "history.js")
 
 TRENDS = ("fwhm", "fwhm_arcsec", "ellipticity", "sky", "n_sources")
 """The numbers of exposures whose medians are shown against time."""
+
+DAYTIME = 4.0 / 24.0
+"""The least hours of every day without any exposure that tell one night from the next, in days."""
 
 OFTEN = 0.5
 """A CCD is often bad in a night where this share of its exposures or more show it bad."""
@@ -84,10 +89,49 @@ def _together(gathered: list[dict[str, Any]], n_left_out: int) -> dict[str, Any]
     }
 
 
-def _of_night(night: ScoredNight) -> dict[str, Any]:
-    """What the history keeps of one night."""
+def nights_of(starts: Sequence[str]) -> list[list[int]]:
+    """Put exposures into nights: the days begin in the middle of the hours in which nothing was ever observed.
+
+    Parameters
+    ----------
+    starts : sequence of str
+        The start of each exposure, ISO 8601; exposures of an unknown start come with the first night.
+
+    Returns
+    -------
+    list of list of int
+        Indices of the exposures of each night, the nights in order of time. One night where no `DAYTIME` of every day
+        is empty, as with telescopes all around the world.
+    """
+    days = [_days(start) for start in starts]
+    known = sorted(day for day in days if day is not None)
+    times_of_day = sorted({day % 1.0 for day in known})
+    if not times_of_day:
+        return [list(range(len(starts)))]
+    gaps = [after - before for before, after in pairwise([*times_of_day, times_of_day[0] + 1.0])]
+    longest = max(range(len(gaps)), key=gaps.__getitem__)
+    if gaps[longest] < DAYTIME:
+        return [list(range(len(starts)))]
+    noon = times_of_day[longest] + 0.5 * gaps[longest]
+    found: dict[int, list[int]] = {}
+    for i, day in enumerate(days):
+        found.setdefault(math.floor((known[0] if day is None else day) - noon), []).append(i)
+    return [found[day] for day in sorted(found)]
+
+
+def _days(start: str) -> float | None:
+    """A start in days; None where it is not known."""
+    try:
+        moment = datetime.fromisoformat(start)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() / 86_400.0
+
+
+def _of_folder(night: ScoredNight) -> list[dict[str, Any]]:
+    """What the history keeps of the nights that a scored folder holds: one, or those of a survey."""
     of_ccds = night.ccds()
-    exposures = []
+    exposures: list[dict[str, Any]] = []
     for row in night.exposures:
         skies = [ccd["sky"] for ccd in of_ccds.get(key_of(row), []) if ccd["sky"] is not None]
         exposures.append({
@@ -96,6 +140,20 @@ def _of_night(night: ScoredNight) -> dict[str, Any]:
             "ellipticity": outline_value(row, "ellipticity"),
             "sky": statistics.median(skies) if skies else None,
         })  # fmt: skip
+    name = printable(path_text(Path(night.folder.resolve().name)))
+    nights = [[exposures[i] for i in members] for members in nights_of([row["date_obs"] or "" for row in exposures])]
+    return [_of_night(name if len(nights) == 1 else _dated(name, rows), rows, of_ccds) for rows in nights]
+
+
+def _dated(name: str, exposures: Sequence[Mapping[str, Any]]) -> str:
+    """The name of a survey with the day on which one of its nights began."""
+    return f"{name} {min(row['date_obs'] for row in exposures if row['date_obs'])[:10]}"
+
+
+def _of_night(
+    name: str, exposures: list[dict[str, Any]], of_ccds: Mapping[ExposureKey, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """What the history keeps of one night."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in exposures:
         groups.setdefault((row["camera"], row["band"]), []).append(row)
@@ -109,7 +167,7 @@ def _of_night(night: ScoredNight) -> dict[str, Any]:
             counts[1] += int(alone or ccd["status"] != "ok")
     times = sorted(row["date_obs"] for row in exposures if row["date_obs"])
     return {
-        "name": printable(path_text(Path(night.folder.resolve().name))),
+        "name": name,
         "time": times[0] if times else None,
         "exposures": exposures,
         "trends": [_trend(camera, band, rows) for (camera, band), rows in sorted(groups.items())],
@@ -164,13 +222,14 @@ def write_history(
     output: Path,
     progress: Callable[[int, int], None] | None = None,
     left_out: Callable[[GpuanomError], None] | None = None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """Write the history of scored nights as one HTML page.
 
     Parameters
     ----------
     folders : sequence of Path
-        Folders of scored nights, see `scored_nights`.
+        Folders of scored nights, see `scored_nights`; a survey counts as the nights that it holds.
     output : Path
         The HTML file.
     progress : callable, optional
@@ -178,6 +237,8 @@ def write_history(
     left_out : callable, optional
         Called with the error of each night that cannot be opened; the page is written without that night. By default
         the error is raised.
+    say : callable, optional
+        Takes a line on a night whose run was ended early.
 
     Returns
     -------
@@ -197,7 +258,10 @@ def write_history(
     n_left_out = 0
     for done, folder in enumerate(folders, start=1):
         try:
-            nights.append(_of_night(open_night(folder)))
+            night = open_night(folder)
+            nights += _of_folder(night)
+            if line := night.unfinished():
+                say(line)
         except GpuanomError as error:
             n_left_out += 1
             if left_out is None or n_left_out == len(folders):

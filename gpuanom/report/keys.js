@@ -160,7 +160,7 @@ function begin() {
   options($("measure"), Object.entries(MEASURES).map(([name]) => [name, name]));
   for (const option of $("measure").options) option.title = MEASURES[option.value];
   const judged = JUDGED ? `: ${["bad", "check", "ok"].map((verdict) => `${counted(verdict)} ${verdict}`).join(", ")}` : "";
-  $("night-about").textContent = `${many(N, "exposure")}${judged}`;
+  $("night-about").textContent = `${many(N, "exposure")}${judged}${NIGHT.unmeasured ? `; ${NIGHT.unmeasured} not measured yet, since a run was ended early` : ""}`;
   $("night-about").title = `${PICTURED.size} with pictures`;
   recall();
   for (const id of ["f-dataset", "f-status", "f-verdict", "f-cause", "f-label", "f-picture"]) $(id).addEventListener("change", filterAndSort);

@@ -29,7 +29,7 @@ from gpuanom.report.pictures import Pictures, pictures
 from gpuanom.report.proof import Residuals, proof
 from gpuanom.review import impact, labels
 from gpuanom.review.opened import ScoredNight, key_of
-from gpuanom.scoring.verdict_levels import ODD
+from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.version import __version__
 
 NAME = "report.html"
@@ -194,6 +194,7 @@ def _about(
         "usual": [_usual(night, d, of_ccds) for d in datasets],
         "impacts": _impacts(night, leakage),
         "leakage": leakage,
+        "unmeasured": night.n_unmeasured,
         "latest": latest(night),
         "limits": limits(night),
         "reload": reload,

@@ -25,7 +25,7 @@ from gpuanom.cameras.focalplane import places
 from gpuanom.errors import GpuanomError
 from gpuanom.files import make_folder, write_text
 from gpuanom.fits.ccds.sections import trimmed_blocks
-from gpuanom.records import Exposure, FloatImage
+from gpuanom.records import CcdFailure, Exposure, FloatImage
 from gpuanom.review.mosaic import Mosaic, level, mosaic
 from gpuanom.review.quicklook import Look, binning_for, look
 from gpuanom.review.star_cells import StarCells, scatter, star_cells
@@ -138,7 +138,7 @@ def pictures(
     most_bytes : int
         Most bytes of all pictures together.
     trails : collection of str, optional
-        Names of the CCDs that a satellite's trail crosses, as the exposure's measurement told.
+        Names of the CCDs that a satellite's trail crosses, as its measurement found.
     threads : int, optional
         Number of CCDs that are read at a time.
     cache : Path, optional
@@ -156,12 +156,12 @@ def pictures(
     path = None if cache is None else cache / f"{_digest(exposure, settings, most_bytes, trails)}.json"
     if path is not None and (kept := _kept(path)) is not None:
         return kept
-    made = _made(exposure, ccds, settings, backend, most_bytes, trails, threads)
-    if path is not None and made.complete:
+    of_exposure = _pictures_of_looks(exposure, ccds, settings, backend, most_bytes, trails, threads)
+    if path is not None and of_exposure.complete:
         remedy = "--no-cache keeps no pictures"
         make_folder(path.parent, remedy=remedy)
-        write_text(path, json.dumps(asdict(made)), remedy=remedy)
-    return made
+        write_text(path, json.dumps(asdict(of_exposure)), remedy=remedy)
+    return of_exposure
 
 
 def _digest(exposure: Exposure, settings: Settings, most_bytes: int, trails: Collection[str]) -> str:
@@ -179,7 +179,7 @@ def _kept(path: Path) -> Pictures | None:
         return None
 
 
-def _made(
+def _pictures_of_looks(
     exposure: Exposure,
     ccds: Sequence[str],
     settings: Settings,
@@ -188,64 +188,70 @@ def _made(
     trails: Collection[str],
     threads: int,
 ) -> Pictures:
-    where = places(exposure.camera, ccds)
-    images: list[tuple[str, FloatImage]] = []
-    stamps: list[tuple[float, FloatImage]] = []
-    cells: dict[str, StarCells] = {}
-    frames: dict[str, list[int]] = {}
-    seen_trails: dict[str, list[float]] = {}
-    origins = _Origins(exposure)
-    missing: list[str] = []
+    """The pictures of an exposure, made from its files."""
+    seen = _SeenCcds(exposure, ccds)
     binning = binning_for(exposure, ccds, settings)
-    each = max(2, math.ceil(N_STAMPS / max(len(ccds), 1)))
-    for seen in look(
-        exposure, settings, backend, binning=binning, stamps=each, stars=True, trails=trails, threads=threads
+    stamps_per_ccd = max(2, math.ceil(N_STAMPS / max(len(ccds), 1)))
+    for one in look(
+        exposure, settings, backend, binning=binning, stamps=stamps_per_ccd, stars=True, trails=trails, threads=threads
     ):
-        if not isinstance(seen, Look) or seen.image is None:
-            missing.append(getattr(seen, "reason", "nothing to see"))
-            continue
-        images.append((seen.name, seen.image))
-        upside_down = where[seen.name].upside_down if seen.name in where else False
-        frames[seen.name] = [*seen.shape, int(seen.ccd.turn), int(upside_down)]
-        origins.add(seen)
-        if seen.trail is not None:
-            seen_trails[seen.name] = [round(math.degrees(seen.trail[0]), 2), round(seen.trail[1], 1)]
-        stamps += zip(seen.sources.stamp_snr.tolist(), seen.sources.stamps, strict=True)
-        stamps = sorted(stamps, key=lambda pair: -pair[0])[:N_STAMPS]
-        if seen.stars is not None:
-            cells[seen.name] = star_cells(seen.stars, seen.ccd.turn, upside_down)
-    images, levelled = level(images)
+        seen.add(one)
+    images, levelled = level(seen.images)
     plane = mosaic(exposure.camera, images, ccds)
-    strip, snr = _strip(stamps), [float(f"{value:.3g}") for value, _ in stamps]
-    strip_bytes = encoded_picture(strip, [80, 60, 40], most_bytes // 3) if stamps else b""
-    picture = encoded_picture(_grey(plane), [82, 70, 55, 40, 25], most_bytes - len(strip_bytes)) if images else b""
+    stamps = encoded_picture(_strip(seen.stamps), [80, 60, 40], most_bytes // 3) if seen.stamps else b""
+    picture = encoded_picture(_grey(plane), [82, 70, 55, 40, 25], most_bytes - len(stamps)) if images else b""
+    cells = seen.star_cells
     return Pictures(
         mosaic=data_url(picture),
         size=(plane.image.shape[1], plane.image.shape[0]),
         boxes={name: list(box) for name, box in plane.boxes.items()},
-        stamps=data_url(strip_bytes),
-        stamp_snr=snr,
+        stamps=data_url(stamps),
+        stamp_snr=[float(f"{value:.3g}") for value, _ in seen.stamps],
         stars={name: _cell_values(found) for name, found in cells.items() if np.isfinite(found.e1).any()},
         star_scatter=_rounded(scatter(list(cells.values())), 5),
-        missing=list(dict.fromkeys(missing))[:5],
+        missing=list(dict.fromkeys(seen.missing))[:5],
         levelled=levelled,
-        frames=frames,
-        origins=origins.places,
-        layouts=origins.layouts,
-        trails=seen_trails,
+        frames=seen.frames,
+        origins=seen.origins,
+        layouts=seen.layouts,
+        trails=seen.trails,
     )
 
 
-class _Origins:
-    """Where the CCDs of an exposure lie in its files; CCDs whose parts lie alike share one layout."""
+class _SeenCcds:
+    """What the quick looks at an exposure's CCDs have shown so far; see `Pictures` for `frames` to `trails`."""
 
-    def __init__(self, exposure: Exposure) -> None:
-        self._files = {file: i for i, file in enumerate(exposure.files)}
-        self.places: dict[str, list[int]] = {}
+    def __init__(self, exposure: Exposure, ccds: Sequence[str]) -> None:
+        self._file_numbers = {file: i for i, file in enumerate(exposure.files)}
+        self._places = places(exposure.camera, ccds)
+        self.images: list[tuple[str, FloatImage]] = []
+        self.stamps: list[tuple[float, FloatImage]] = []
+        """The exposure's brightest sources, each with its central value divided by the noise."""
+        self.star_cells: dict[str, StarCells] = {}
+        self.missing: list[str] = []
+        self.frames: dict[str, list[int]] = {}
+        self.origins: dict[str, list[int]] = {}
         self.layouts: list[list[list[int]]] = []
+        self.trails: dict[str, list[float]] = {}
 
-    def add(self, seen: Look) -> None:
-        if seen.origin is None or seen.file not in self._files:
+    def add(self, seen: Look | CcdFailure) -> None:
+        if not isinstance(seen, Look) or seen.image is None:
+            self.missing.append(getattr(seen, "reason", "nothing to see"))
+            return
+        self.images.append((seen.name, seen.image))
+        upside_down = self._places[seen.name].upside_down if seen.name in self._places else False
+        self.frames[seen.name] = [*seen.shape, int(seen.ccd.turn), int(upside_down)]
+        self._add_origin(seen)
+        if seen.trail is not None:
+            self.trails[seen.name] = [round(math.degrees(seen.trail[0]), 2), round(seen.trail[1], 1)]
+        self.stamps += zip(seen.sources.stamp_snr.tolist(), seen.sources.stamps, strict=True)
+        self.stamps = sorted(self.stamps, key=lambda pair: -pair[0])[:N_STAMPS]
+        if seen.stars is not None:
+            self.star_cells[seen.name] = star_cells(seen.stars, seen.ccd.turn, upside_down)
+
+    def _add_origin(self, seen: Look) -> None:
+        """Note where a CCD lies in its file; CCDs whose parts lie alike share one layout."""
+        if seen.origin is None or seen.file not in self._file_numbers:
             return
         layout = []
         if seen.origin.shape != seen.origin.full:
@@ -253,7 +259,7 @@ class _Origins:
             layout = [[x, y, s.x1 - s.x0, s.y1 - s.y0, s.x0, s.y0] for x, y, s in blocks]
         if layout not in self.layouts:
             self.layouts.append(layout)
-        self.places[seen.name] = [self._files[seen.file], seen.origin.hdu, self.layouts.index(layout)]
+        self.origins[seen.name] = [self._file_numbers[seen.file], seen.origin.hdu, self.layouts.index(layout)]
 
 
 def _cell_values(found: StarCells) -> list[Any]:

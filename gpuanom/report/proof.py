@@ -20,7 +20,7 @@ from gpuanom.report.pictures import Pictures, data_url, encoded_picture
 from gpuanom.review.mosaic import mosaic
 from gpuanom.review.opened import ScoredNight, key_of
 from gpuanom.review.quicklook import turned_image
-from gpuanom.scoring.static_pattern import StaticPattern, chosen_exposures, static_patterns
+from gpuanom.scoring.judged.static_pattern import StaticPattern, chosen_exposures, static_patterns
 from gpuanom.statistics import background_map, profiles
 from gpuanom.statistics.listed import NAMES
 from gpuanom.store.store import NAME, Store

@@ -18,7 +18,7 @@ from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import excluded_visits, labels
 from gpuanom.review.opened import ScoredNight, is_background, key_of
-from gpuanom.scoring.verdict_levels import ODD
+from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.version import __version__
 
 FORMATS = ("exclude", "bad_expid", "excluded_visits", "list", "regions")
@@ -92,7 +92,7 @@ def choose(
     night: ScoredNight,
     criterion: Criterion,
     kinds: Sequence[str] = KINDS,
-    said: Sequence[labels.Label] = (),
+    labels_given: Sequence[labels.Label] = (),
     how: labels.Consensus = "majority",
 ) -> Chosen:
     """Choose the exposures that meet a criterion.
@@ -104,7 +104,7 @@ def choose(
     kinds : sequence of str, optional
         The kinds of score to use, for labels source and background; an exposure is chosen when one kind meets the
         criterion.
-    said : sequence of Label, optional
+    labels_given : sequence of Label, optional
         The labels, where the criterion is a label.
     how : str, optional
         How the labels of several analysts are combined, see `gpuanom.review.labels.consensus`.
@@ -116,7 +116,7 @@ def choose(
     if criterion.name == "verdict":
         return _judged(night, str(criterion.verdict))
     if criterion.name == "label":
-        return _labelled(night, str(criterion.label), kinds, said, how)
+        return _labelled(night, str(criterion.label), kinds, labels_given, how)
     limit = _benjamini_hochberg(night, kinds, criterion.fdr) if criterion.fdr is not None else None
     chosen: Chosen = {}
     for row in night.exposures:
@@ -169,11 +169,11 @@ def _judged(night: ScoredNight, wanted: str) -> Chosen:
 
 
 def _labelled(
-    night: ScoredNight, least: str, kinds: Sequence[str], said: Sequence[labels.Label], how: labels.Consensus
+    night: ScoredNight, least: str, kinds: Sequence[str], labels_given: Sequence[labels.Label], how: labels.Consensus
 ) -> Chosen:
     if least not in labels.GRADES:
         raise SettingsError(f"'{least}' is no label (one of {', '.join(labels.GRADES)})")
-    agreed = labels.consensus(said, how)
+    agreed = labels.consensus(labels_given, how)
     chosen: Chosen = {}
     for row in night.exposures:
         key = key_of(row)
@@ -181,7 +181,7 @@ def _labelled(
             grade = agreed.get((*key, kind))
             if grade is None or labels.GRADES.index(grade) < labels.GRADES.index(least):
                 continue
-            given = [a for a in said if a.subject == (*key, kind)]
+            given = [a for a in labels_given if a.subject == (*key, kind)]
             given = [a for a in given if labels.GRADES.index(a.label) >= labels.GRADES.index(least)]
             words = sorted({a.reason for a in given if a.reason})
             analysts = " ".join(sorted({a.analyst for a in given}))

@@ -16,7 +16,7 @@ from typing import Any
 
 from gpuanom.records import ExposureKey
 from gpuanom.review.opened import ScoredNight, key_of
-from gpuanom.scoring.verdict_levels import ODD
+from gpuanom.scoring.verdict.levels import ODD
 
 LEAST_FOR_USUAL = 20
 """A CCD that fewer exposures of its dataset have measured has no usual ellipticity (METHOD.md 9.7)."""

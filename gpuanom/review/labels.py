@@ -264,7 +264,7 @@ def contradictions(labels: Iterable[Label]) -> dict[tuple[str, str, str], list[L
     found: dict[tuple[str, str, str], list[Label]] = {}
     for label in labels:
         found.setdefault(label.subject, []).append(label)
-    return {key: said for key, said in found.items() if {GRADES[0], GRADES[-1]} <= {a.label for a in said}}
+    return {key: several for key, several in found.items() if {GRADES[0], GRADES[-1]} <= {a.label for a in several}}
 
 
 def merged(labels: Iterable[Label]) -> list[Label]:

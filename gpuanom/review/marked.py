@@ -59,14 +59,14 @@ def from_text(text: str) -> list[Place]:
 
 
 def _place(part: list[str]) -> Place:
-    said = " ".join(part)
+    comment = " ".join(part)
     try:
         name, *numbers = part
         x, y = (float(number) for number in numbers)
     except ValueError:
-        raise ValueError(f"'{said}' is no place (CCD X Y)") from None
+        raise ValueError(f"'{comment}' is no place (CCD X Y)") from None
     if not all(math.isfinite(v) and abs(v) < _FAR for v in (x, y)):
-        raise ValueError(f"'{said}' is a place outside of every image")
+        raise ValueError(f"'{comment}' is a place outside of every image")
     return Place(unquote(name), x, y)
 
 

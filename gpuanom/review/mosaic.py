@@ -51,15 +51,15 @@ def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[
     """
     images = dict(looks)
     names = [*dict.fromkeys([*ccds, *images])]
-    where = places(camera, names)
+    place_of = places(camera, names)
     height = max((image.shape[0] for image in images.values()), default=1)
     width = max((image.shape[1] for image in images.values()), default=1)
     # An exposure of a few CCDs is shown without the rest of the focal plane.
-    left = min((place.x for place in where.values()), default=0.0)
-    bottom = min((place.y for place in where.values()), default=0.0)
+    left = min((place.x for place in place_of.values()), default=0.0)
+    bottom = min((place.y for place in place_of.values()), default=0.0)
     corners = {
         name: (round((place.x - left) * (width + GAP)), round((place.y - bottom) * (height + GAP)))
-        for name, place in where.items()
+        for name, place in place_of.items()
     }
     whole = np.full(
         (
@@ -74,7 +74,7 @@ def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[
         image = images.get(name)
         if image is not None:
             rows, columns = image.shape
-            whole[y : y + rows, x : x + columns] = image[::-1, ::-1] if where[name].upside_down else image
+            whole[y : y + rows, x : x + columns] = image[::-1, ::-1] if place_of[name].upside_down else image
             boxes[name] = (x, y, columns, rows)
         else:
             boxes[name] = (x, y, width, height)

@@ -17,10 +17,11 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import InputError, OutputError
 from gpuanom.naming import lines_on_idle, path_text
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
-from gpuanom.scoring.comparison import Comparison
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import given_references
+from gpuanom.scoring.histograms.comparison import Comparison
+from gpuanom.scoring.histograms.given_references import given_references
+from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
+from gpuanom.store.planned import unfinished_line
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import shown
@@ -79,6 +80,8 @@ class ScoredNight:
         The measured exposures, with the paths of their files.
     saved : References or None
         The saved reference that the night was compared with; None where it was compared with itself.
+    n_unmeasured : int
+        Exposures that are not measured yet, since a run was ended early.
     """
 
     folder: Path
@@ -90,14 +93,29 @@ class ScoredNight:
     found: dict[ExposureKey, Exposure]
     _place: dict[ExposureKey, tuple[tuple[str, str], int]]
     saved: References | None = None
+    n_unmeasured: int = 0
 
     def __repr__(self) -> str:
-        return display.one_line("ScoredNight", shown.facts(*self.tables), path_text(self.folder))
+        return display.one_line("ScoredNight", self._facts(), path_text(self.folder))
 
     def _repr_html_(self) -> str:
         exposures, title = self.tables.exposures, f"ScoredNight {path_text(self.folder)}"
         names, rows = shown.first_columns(exposures), shown.first_rows(exposures)
-        return display.html_table(title, shown.facts(*self.tables), names, rows, len(exposures))
+        return display.html_table(title, self._facts(), names, rows, len(exposures))
+
+    def _facts(self) -> list[str]:
+        unmeasured = [f"{self.n_unmeasured} not measured yet"] if self.n_unmeasured else []
+        return [*shown.facts(*self.tables), *unmeasured]
+
+    def unfinished(self) -> str:
+        """Return the line on a night whose run was ended early.
+
+        Returns
+        -------
+        str
+            Empty where all exposures are measured.
+        """
+        return unfinished_line(self.folder, self.n_unmeasured)
 
     @property
     def reconstructed(self) -> bool:
@@ -229,7 +247,7 @@ def open_night(
             named = given.origin if isinstance(reference, References) else str(reference)
             _require_same(folder, given, saved, named or "FILE")
         ranked = tables.ranked(store, settings, select(device), saved)
-        found = store.held()
+        found, n_unmeasured = store.measured_exposures(), store.n_unmeasured()
     datasets = ranked.datasets
     return ScoredNight(
         folder=folder,
@@ -241,6 +259,7 @@ def open_night(
         found=found,
         _place={(d.camera, name): (key, i) for key, d in datasets.items() for i, name in enumerate(d.exposures)},
         saved=saved,
+        n_unmeasured=n_unmeasured,
     )
 
 

@@ -271,19 +271,19 @@ def roc_curves(ax: Axes, curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike
     ax.legend(fontsize="small", frameon=False, loc="lower right", title="area under the curve")
 
 
-def reconstructions(axes: Any, stamps: FloatImage, made: FloatImage, errors: Sequence[float]) -> None:
+def reconstructions(axes: Any, stamps: FloatImage, reconstructed: FloatImage, errors: Sequence[float]) -> None:
     """Draw stamps, their reconstructions by an autoencoder, and the differences, in three rows.
 
     Parameters
     ----------
     axes : ndarray of Axes, (3, n)
         As `Figure.subplots` gives them.
-    stamps, made : ndarray, (n, size, size) float32
+    stamps, reconstructed : ndarray, (n, size, size) float32
         Over their central values, without unit (METHOD.md 7).
     errors : sequence of float
         Mean squared errors of the reconstructions.
     """
-    for i, (before, after, error) in enumerate(zip(stamps, made, errors, strict=True)):
+    for i, (before, after, error) in enumerate(zip(stamps, reconstructed, errors, strict=True)):
         stamp(axes[0, i], before, text=f"{error:.2g}")
         stamp(axes[1, i], after)
         stamp(axes[2, i], before - after)

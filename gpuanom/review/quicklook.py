@@ -149,7 +149,7 @@ def look(
         A failure where a CCD or a file cannot be read; nothing is raised for that.
     """
 
-    def one(place: tuple[Path, CcdOnDisk | CcdFailure]) -> Look | CcdFailure:
+    def looked_at(place: tuple[Path, CcdOnDisk | CcdFailure]) -> Look | CcdFailure:
         file, item = place
         if isinstance(item, CcdFailure):
             return item
@@ -169,7 +169,7 @@ def look(
     try:
         with Readers(threads, ahead=threads) as readers:
             # The checksums were compared when the exposure was scored.
-            yield from readers.ahead(one, open_by_file(exposure, settings.replace(checksum=False)))
+            yield from readers.ahead(looked_at, open_by_file(exposure, settings.replace(checksum=False)))
     except (InputError, OSError) as error:
         yield CcdFailure("", "unreadable", str(error))
 
@@ -217,10 +217,10 @@ def binning_for(exposure: Exposure, ccds: Sequence[str], settings: Settings) -> 
         shape = next((item.shape for item in open_ccds(exposure, settings) if isinstance(item, CcdOnDisk)), None)
     except (InputError, OSError):
         shape = None
-    where = places(exposure.camera, ccds).values()
-    if shape is None or not where:
+    ccd_places = places(exposure.camera, ccds).values()
+    if shape is None or not ccd_places:
         return BINNING
-    xs, ys = [place.x for place in where], [place.y for place in where]
+    xs, ys = [place.x for place in ccd_places], [place.y for place in ccd_places]
     across, up = (max(xs) - min(xs) + 1) * shape[1], (max(ys) - min(ys) + 1) * shape[0]
     return int(np.clip(2.0 ** math.floor(math.log2(max(across, up) / SMALLEST_PICTURE)), 1, BINNING))
 

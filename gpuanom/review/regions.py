@@ -15,7 +15,7 @@ from gpuanom.records import ExposureKey
 from gpuanom.review.export import Chosen
 from gpuanom.review.opened import ScoredNight
 from gpuanom.review.quicklook import Look, look
-from gpuanom.tables.rows import position_angles
+from gpuanom.tables.dataset_columns import position_angles
 from gpuanom.version import __version__
 
 

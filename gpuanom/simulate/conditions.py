@@ -33,8 +33,8 @@ class Anomaly:
     seed : int
         Seed of all other choices: where a ring lies, which CCDs show the anomaly.
     shown : tuple of int, optional
-        Numbers of the CCDs that show the anomaly (`CcdPlace.number`), once `gpuanom.simulate.settle` has chosen them
-        among the CCDs of an exposure; before that they follow from share and seed.
+        Numbers of the CCDs that show the anomaly (`CcdPlace.number`), once `gpuanom.simulate.choose_ccds` has
+        chosen them among the CCDs of an exposure; before that they follow from share and seed.
     """
 
     kind: str = "none"

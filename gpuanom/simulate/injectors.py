@@ -1,6 +1,6 @@
 """The anomalies that can be put into exposures: names, strengths, how each changes an image, and on which CCDs.
 
-`gpuanom.simulate.acting` puts them into a simulated scene that has no noise yet, and into a real image.
+`gpuanom.simulate.injection` puts them into a simulated scene that has no noise yet, and into a real image.
 """
 
 from __future__ import annotations

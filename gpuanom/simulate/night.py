@@ -24,7 +24,7 @@ from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.detector import SATURATION
 from gpuanom.simulate.folder import INSTRUMENT, REQUEST, TRUTH, Request, begin, claim
 from gpuanom.simulate.injectors import INJECTORS, complete, shows
-from gpuanom.simulate.placing import settle
+from gpuanom.simulate.placing import choose_ccds
 from gpuanom.simulate.plan import plan_night
 from gpuanom.simulate.sky import Drawn, draw, without_anomaly
 from gpuanom.simulate.stamps import galsim_module
@@ -40,6 +40,8 @@ FIRST_START = datetime(2026, 1, 1, 2, 0, 0)
 CADENCE = timedelta(seconds=90)
 NUMBERS = 1000
 """From one night to the next the number of the first exposure grows by this."""
+MOST_A_NIGHT = timedelta(days=1) // CADENCE
+"""A night of more exposures would run on into the next night of the same camera."""
 
 Row = tuple[str, str, Anomaly, Sequence[str]]
 """Id, band, anomaly and the CCDs that show it, of an exposure."""
@@ -118,7 +120,7 @@ def simulate_night(
         Folder to write into; made when it is missing. If the folder holds a night of the same arguments already, a
         finished night is kept and an interrupted one is continued. Any other night is refused without `overwrite`.
     exposures : int, optional
-        Number of exposures; their bands alternate.
+        Number of exposures, one every 90 s; their bands alternate. With more than 960 the night lasts several days.
     ccds : int, optional
         CCDs of each exposure, on a square grid.
     shape : tuple of 2 ints, optional
@@ -129,7 +131,7 @@ def simulate_night(
         Equal arguments give equal bytes, whatever `processes`.
     night : int, optional
         Which night of the same camera it is: each begins a day after the one before it, under other conditions, and its
-        exposures, at most 1000, are numbered from 1000 more.
+        exposures, at most 960, are numbered from 1000 more.
     anomalies : sequence of str, optional
         Anomalies in the form of `gpuanom.simulate.SYNTAX`, each for one exposure unless it has a count; ``all`` stands
         for one of each class at its usual strength (``all%25x2``: on 25% of the CCDs, two exposures of each class).
@@ -169,7 +171,7 @@ def simulate_night(
     places = form.places()
     wanted = None if anomalies is None else _wanted(anomalies)
     planned = [
-        replace(conditions, anomaly=settle(conditions.anomaly, places))
+        replace(conditions, anomaly=choose_ccds(conditions.anomaly, places))
         for conditions in plan_night(exposures, bands, seed, wanted, night=night, first=(night - 1) * NUMBERS + 1)
     ]
     request: Request = {
@@ -376,8 +378,8 @@ def _check(
     ):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
             raise SettingsError(f"'{name}' is {value!r} but must be a whole number from {low} to {high}")
-    if night > 1 and exposures > NUMBERS:  # the next night has the other numbers
-        raise SettingsError(f"'exposures' is {exposures} but must be at most {NUMBERS} where 'night' is given")
+    if night > 1 and exposures > MOST_A_NIGHT:
+        raise SettingsError(f"'exposures' is {exposures} but must be at most {MOST_A_NIGHT} where 'night' is given")
     if not isinstance(headers, str) or headers not in HEADERS:
         raise SettingsError(f"'headers' is {headers!r} but must be one of {', '.join(HEADERS)}")
     several = not isinstance(bands, str) and isinstance(bands, Iterable)

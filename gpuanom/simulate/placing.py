@@ -62,7 +62,7 @@ def key(exposure: str, *numbers: int) -> list[int]:
     return [int.from_bytes(hashlib.blake2b(exposure.encode(), digest_size=7).digest(), "little"), *numbers]
 
 
-def settle(anomaly: Anomaly, places: Sequence[CcdPlace]) -> Anomaly:
+def choose_ccds(anomaly: Anomaly, places: Sequence[CcdPlace]) -> Anomaly:
     """Choose the CCDs of an exposure that show the anomaly, among those that its pattern reaches.
 
     A satellite's track may run between two rows of CCDs, or an arc may miss the CCDs that were chosen. Then other

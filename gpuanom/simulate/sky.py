@@ -10,9 +10,9 @@ import numpy as np
 
 from gpuanom.records import Doubles
 from gpuanom.simulate import detector
-from gpuanom.simulate.acting import act_on_scene
 from gpuanom.simulate.conditions import Anomaly, CcdPlace, Conditions
 from gpuanom.simulate.detector import READ_NOISE, SATURATION, Codes
+from gpuanom.simulate.injection import act_on_scene
 from gpuanom.simulate.injectors import INJECTORS, shows
 from gpuanom.simulate.stamps import GALAXY_SHAPES, Library, add_galaxy, add_star, draw_library, reach_of
 

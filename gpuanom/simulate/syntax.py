@@ -52,8 +52,8 @@ def parse(text: str) -> list[Anomaly]:
     if "direction" in given and not injector.directed:
         raise SettingsError(f"anomaly '{text}': {name} has no direction")
     if "size" in given and not (injector.sized and 1 <= given["size"] <= 1e5):
-        has = f"a {injector.sized} is from 1 to 100000 pixels" if injector.sized else f"{name} has no size"
-        raise SettingsError(f"anomaly '{text}': {has}")
+        allowed_size = f"a {injector.sized} is from 1 to 100000 pixels" if injector.sized else f"{name} has no size"
+        raise SettingsError(f"anomaly '{text}': {allowed_size}")
     percent = given.get("ccds", math.nan)
     if "ccds" in given and not 0 < percent <= 100:
         raise SettingsError(f"anomaly '{text}': a share of the CCDs is above 0%, up to 100%")

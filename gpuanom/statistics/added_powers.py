@@ -21,8 +21,8 @@ def add_powers(powers: Any, chosen: Any, turns: Any, total: Any) -> Any:
     ----------
     powers : ndarray, (n_ccd, n, n // 2 + 1) float64
     chosen, turns : ndarray, (n_chosen,) int64
-        The CCDs in the order in which they are added, and how each is turned against the focal plane, see
-        `gpuanom.statistics.spectrum.turned_power`.
+        The CCDs in the order in which they are added, and how each is turned against the focal plane
+        (`gpuanom.records.Turn`).
     total : ndarray, (n, n // 2 + 1) float64
         The spectra are added to these numbers.
 

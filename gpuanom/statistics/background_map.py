@@ -70,7 +70,7 @@ def _rms(values: Doubles) -> float:
 
 
 def _rms_of_each(values: Doubles) -> Doubles:
-    """The same of each map, (n_ccd,)."""
+    """Root mean square of each map about its mean, (n_ccd,)."""
     from gpuanom.statistics.map_rms import rms_of_each  # imports Numba, which a night ranked again needs not
 
     found = np.empty(len(values))

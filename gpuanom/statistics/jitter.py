@@ -8,8 +8,8 @@ import numpy as np
 from numba import types
 
 from gpuanom.native import helper, native
-from gpuanom.statistics.ordered import LANES, empty_columns, sort_columns
-from gpuanom.statistics.pairwise import median, pairwise_sum
+from gpuanom.statistics.sorting import LANES, empty_columns, sort_columns
+from gpuanom.statistics.sums_and_medians import median, pairwise_sum
 
 EVERY = 8
 """The running median is taken at every eighth row or column, and interpolated between these."""

@@ -9,7 +9,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.records import Doubles
+from gpuanom.records import Doubles, Flags
+
+Whole = npt.NDArray[np.int64]
 
 RING = 60
 """The local level is the median over so many frequencies that are about as high."""
@@ -86,15 +88,32 @@ def grid(size: int, pixel: float, edges: tuple[float, ...], axes_apart: bool) ->
     height = np.hypot(kx, ky)
     highest = min(size * pixel / edges[-1] + 4.0, size / 2.0 * 1.5)
     allowed = (height > 0.0) & (height <= highest) & ((kx > 0) | (ky > 0)) & (kx < size // 2) & (ky > -(size // 2))
-    if axes_apart:
-        # Through the window a quarter of an axis's power is one frequency beside it, so that those are a class apart.
-        near_x, near_y = np.abs(ky), kx
-        classes = [allowed & (near_x > NEAR_AXIS) & (near_y > NEAR_AXIS)]
-        for apart in range(NEAR_AXIS + 1):
-            classes.append(allowed & (near_x == apart) & (near_y > NEAR_AXIS))
-            classes.append(allowed & (near_y == apart) & (near_x > NEAR_AXIS))
-    else:
-        classes = [allowed]
+    place, rings, group = _rings(_classes(kx, ky, allowed) if axes_apart else [allowed], height)
+    x, y = kx.ravel()[place], ky.ravel()[place]
+    period = size * pixel / np.hypot(x, y)
+    bands = tuple(np.flatnonzero((period < high) & (period >= low)) for high, low in pairwise(edges))
+    band = np.full(place.size, -1)
+    for k, members in enumerate(bands):
+        band[members] = k
+    around, weight = _around(x, y, size)
+    return Grid(
+        size, pixel, place, rings, group, bands, band, around, x.astype(np.float64), y.astype(np.float64), weight,
+    )  # fmt: skip
+
+
+def _classes(kx: Whole, ky: Whole, allowed: Flags) -> list[Flags]:
+    """The frequencies off the axes, and for each axis those on it and those beside it, in a class each."""
+    # Through the window a quarter of an axis's power is one frequency beside it, so that those are a class apart.
+    near_x, near_y = np.abs(ky), kx
+    classes = [allowed & (near_x > NEAR_AXIS) & (near_y > NEAR_AXIS)]
+    for distance in range(NEAR_AXIS + 1):
+        classes.append(allowed & (near_x == distance) & (near_y > NEAR_AXIS))
+        classes.append(allowed & (near_y == distance) & (near_x > NEAR_AXIS))
+    return classes
+
+
+def _rings(classes: list[Flags], height: Doubles) -> tuple[Whole, Whole, Whole]:
+    """`place`, `rings` and `group` of a `Grid`: the frequencies of each class, sorted by height, and their groups."""
     places, rings, groups = [], [], []
     n, n_groups = 0, 0
     for chosen in classes:
@@ -108,22 +127,17 @@ def grid(size: int, pixel: float, edges: tuple[float, ...], axes_apart: bool) ->
         places.append(flat)
         groups.append(n_groups + of_group)
         n, n_groups = n + int(flat.size), n_groups + len(first)
-    place = np.concatenate(places)
-    x, y = kx.ravel()[place], ky.ravel()[place]
-    period = size * pixel / np.hypot(x, y)
-    bands = tuple(np.flatnonzero((period < high) & (period >= low)) for high, low in pairwise(edges))
-    band = np.full(place.size, -1)
-    for k, members in enumerate(bands):
-        band[members] = k
+    return np.concatenate(places), np.concatenate(rings), np.concatenate(groups)
+
+
+def _around(x: Whole, y: Whole, size: int) -> tuple[Whole, Doubles]:
+    """`around` and `weight` of a `Grid`: the 3 x 3 frequencies around each one."""
     step_y, step_x = (step.ravel() for step in np.meshgrid((-1, 0, 1), (-1, 0, 1), indexing="ij"))
     near_x, near_y = x[:, None] + step_x, y[:, None] + step_y
     mirrored = near_x < 0
     weight = ((near_x != 0) | (near_y != 0)) & (np.abs(near_x) < size // 2) & (np.abs(near_y) < size // 2)
     around_y, around_x = np.where(mirrored, -near_y, near_y) % size, np.minimum(np.abs(near_x), size // 2)
-    return Grid(
-        size, pixel, place, np.concatenate(rings), np.concatenate(groups), bands, band,
-        around_y * (size // 2 + 1) + around_x, x.astype(np.float64), y.astype(np.float64), weight.astype(np.float64),
-    )  # fmt: skip
+    return around_y * (size // 2 + 1) + around_x, weight.astype(np.float64)
 
 
 def median_share(k: Doubles) -> Doubles:
@@ -149,7 +163,7 @@ def largest(power: Doubles, added: Doubles, grid: Grid) -> Doubles:
         Ratios, periods in pixels, and angles of the stripes in degrees in (-90, 90], from the x axis towards y. NaN
         where nothing was measured.
     """
-    from gpuanom.statistics.highest import highest_powers  # imports Numba, which a night ranked again needs not
+    from gpuanom.statistics.peaks_loop import highest_powers  # imports Numba, which a night ranked again needs not
 
     found = np.empty((len(power), 3, len(grid.bands)))
     share = np.where(added > 0.0, median_share(added), np.nan)

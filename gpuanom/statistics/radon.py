@@ -15,7 +15,7 @@ from numba import types
 
 from gpuanom.native import helper, inlined, native
 from gpuanom.records import Doubles
-from gpuanom.statistics.pairwise import pairwise_sum
+from gpuanom.statistics.sums_and_medians import pairwise_sum
 
 BLOCK = 32
 """Columns that are added at a time."""

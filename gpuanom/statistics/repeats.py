@@ -103,8 +103,11 @@ def _expected_nearby(counts: Doubles) -> Doubles:
     """Return what chance gives in each peak: the largest mean of the surroundings, of the row and of the column."""
     known, areas = _surroundings()
     total = _summed(counts * known)
-    means = [(_box(total, *outer) - _box(total, *inner)) / area for (outer, inner), area in areas]
-    return np.asarray(np.maximum(4.0 * np.max(means, axis=0), LEAST_EXPECTED))
+    expected = np.full((PAIR_ROWS - 1, PAIR_COLUMNS - 1), LEAST_EXPECTED)
+    for (outer, inner), area in areas:
+        mean = (_box(total, *outer) - _box(total, *inner)) / area
+        np.maximum(expected, 4.0 * mean, out=expected)
+    return expected
 
 
 @cache
@@ -120,19 +123,23 @@ def _surroundings() -> tuple[Doubles, list[tuple[tuple[tuple[int, int], tuple[in
 
 
 def _summed(values: Doubles) -> Doubles:
-    """Return the sums over all earlier rows and columns, with a row and a column of zeros in front."""
-    total = np.zeros((values.shape[0] + 1, values.shape[1] + 1))
-    values.cumsum(axis=0).cumsum(axis=1, out=total[1:, 1:])
+    """Return the sums over all earlier rows and columns, with RING + 1 more in front and RING more behind.
+
+    The outermost sums are repeated there, so that the surroundings of each peak end at the edge of the table.
+    """
+    total = np.zeros((values.shape[0] + 2 * RING + 1, values.shape[1] + 2 * RING + 1))
+    inner = total[RING + 1 : -RING, RING + 1 : -RING]
+    values.cumsum(axis=0).cumsum(axis=1, out=inner)
+    total[-RING:, RING + 1 : -RING] = inner[-1]
+    total[:, -RING:] = total[:, -RING - 1 : -RING]
     return total
 
 
 def _box(total: Doubles, rows: int, columns: int) -> Doubles:
     """Return, for each peak of 2 x 2 bins, the sum over the bins up to so many rows and columns beyond it."""
-    i, j = np.arange(total.shape[0] - 2), np.arange(total.shape[1] - 2)
-    top, bottom = np.maximum(i - rows, 0), np.minimum(i + 2 + rows, total.shape[0] - 1)
-    left, right = np.maximum(j - columns, 0), np.minimum(j + 2 + columns, total.shape[1] - 1)
-    tall = total[bottom] - total[top]
-    return np.asarray(tall[:, right] - tall[:, left])
+    top, bottom, left, right = RING - rows, RING + 2 + rows, RING - columns, RING + 2 + columns
+    tall = total[bottom : bottom + PAIR_ROWS - 1] - total[top : top + PAIR_ROWS - 1]
+    return np.asarray(tall[:, right : right + PAIR_COLUMNS - 1] - tall[:, left : left + PAIR_COLUMNS - 1])
 
 
 def _expected_along(peaks: Doubles, nearby: Doubles, chosen: npt.NDArray[np.intp], dy: Doubles, dx: Doubles) -> Doubles:

@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from gpuanom.native import helper, native
-from gpuanom.statistics.pairwise import median, pairwise_sum
+from gpuanom.statistics.sums_and_medians import median, pairwise_sum
 
 
 @helper
@@ -112,7 +112,7 @@ def plane_sums(u: Any, v: Any, e: Any, fit: Any, sums: Any) -> None:
 
 @helper
 def _half_sample_mode(ordered: Any) -> Any:
-    """The half-sample mode of ordered numbers, at least one: see `gpuanom.statistics.shapes.half_sample_mode`."""
+    """The half-sample mode of ordered numbers, at least one: see `gpuanom.statistics.shapes.half_sample_modes`."""
     first, n = 0, len(ordered)
     while n > 3:
         half = (n + 1) // 2

@@ -155,7 +155,7 @@ def stars_of_ccds(shapes: Shapes, ccds: Sequence[int], turns: Sequence[Turn | in
     usable = (signal >= SIGNAL_TO_NOISE) & (spoilt == 0)  # a NaN is not
     logs = np.log(np.sort(np.where(usable, size, np.nan), axis=1))  # a NaN is the last
     # Of an odd number of values the lower half has the one in the middle, too.
-    modes = _half_sample_modes(logs, (np.count_nonzero(usable, axis=1) + 1) // 2)
+    modes = half_sample_modes(logs, (np.count_nonzero(usable, axis=1) + 1) // 2)
     # Python's powers and exponentials, since NumPy rounds those of some processors otherwise.
     typical = np.array(list(map(math.exp, modes.tolist())))[:, None]
     squares = np.array([width**2 for width in widths.tolist()])
@@ -189,24 +189,21 @@ def _medians(values: Doubles, chosen: npt.NDArray[np.bool_]) -> Doubles:
     return np.asarray(np.where(n > 0, middle, 1.0))
 
 
-def half_sample_mode(ordered: Doubles) -> float:
-    """Return the half-sample mode of ordered numbers: the densest half, again and again.
+def half_sample_modes(rows: Doubles, sizes: Integers) -> Doubles:
+    """Return the half-sample mode of the first numbers of each row: of the densest half, again and again.
 
     Parameters
     ----------
-    ordered : ndarray, (n,) float64
-        Ascending, at least one.
+    rows : ndarray, (n, m) float64
+        Each row is ascending as far as its numbers are used.
+    sizes : ndarray, (n,) int64
+        How many numbers of each row are used.
 
     Returns
     -------
-    float
-        The middle of what is left; of equally dense halves the lowest counts.
+    ndarray, (n,) float64
+        The middle of what is left; of equally dense halves the lowest counts. NaN where no number is used.
     """
-    return float(_half_sample_modes(ordered[None], np.array([ordered.size]))[0])
-
-
-def _half_sample_modes(rows: Doubles, sizes: Integers) -> Doubles:
-    """`half_sample_mode` of the first numbers of each row, (n,); NaN for a row of which no number is asked for."""
     from gpuanom.statistics.robust import densest  # imports Numba, which a night ranked again needs not
 
     found = np.empty(len(rows))
@@ -214,25 +211,21 @@ def _half_sample_modes(rows: Doubles, sizes: Integers) -> Doubles:
     return found
 
 
-def robust_mean(values: Doubles) -> tuple[float, float]:
-    """Return the mean of the values within three robust standard deviations of their median, and the mean's error.
+def means_without_outliers(values: Doubles, sizes: Sequence[int]) -> Doubles:
+    """Return the mean of those values of each list that are within three robust standard deviations of their median.
 
     Parameters
     ----------
-    values : ndarray, (n,) float64
-        Finite.
+    values : ndarray, (sum of sizes,) float64
+        One list after the other; finite.
+    sizes : sequence of int
+        Of the lists.
 
     Returns
     -------
-    mean, error : float
-        NaN with fewer than three values.
+    ndarray, (n, 2) float64
+        The mean of each list and its error; NaN with fewer than three values.
     """
-    mean, error = _robust_means(values, [values.size])[0].tolist()
-    return mean, error
-
-
-def _robust_means(values: Doubles, sizes: Sequence[int]) -> Doubles:
-    """`robust_mean` of several lists of values of these sizes, which follow each other, (n, 2)."""
     from gpuanom.statistics.robust import robust_means  # imports Numba, which a night ranked again needs not
 
     found = np.empty((len(sizes), 2))
@@ -270,9 +263,9 @@ def _numbers(found: Sequence[Stars]) -> list[int]:
 
 
 def _means(table: Doubles, numbers: list[int]) -> FloatImage:
-    """What `ccd_statistics` returns, from the tables of all CCDs side by side and the number of stars of each."""
+    """Return `ccd_statistics` of CCDs whose tables of stars lie side by side, from the number of stars of each CCD."""
     # fwhm of all CCDs, then e1 of all, e2 and kurtosis: (4, n_ccd, 2)
-    means = _robust_means(table[2:].ravel(), 4 * numbers).reshape(4, len(numbers), 2)
+    means = means_without_outliers(table[2:].ravel(), 4 * numbers).reshape(4, len(numbers), 2)
     result = np.empty((len(numbers), len(_MEANS)), dtype=np.float32)
     result[:, :-1] = means.swapaxes(0, 1).reshape(len(numbers), -1)
     result[:, -1] = numbers

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
-from typing import NamedTuple
+from itertools import pairwise
 
 import numpy as np
 
@@ -71,72 +70,38 @@ class StackSpectra:
     map_side: int
 
 
-class Spectra(NamedTuple):
-    """The spectra of one CCD.
-
-    Attributes
-    ----------
-    stack : StackSpectra
-        Those of the stack that the CCD was measured in.
-    place : int
-        Of the CCD in the stack.
-    """
-
-    stack: StackSpectra
-    place: int
-
-
-def spectra_of_stack(patterns: Patterns, of_maps: FloatImage, chosen: slice | Sequence[int]) -> StackSpectra:
-    """Return the spectra of some CCDs of a stack, without a copy where they are all.
+def spectra(
+    patterns: Patterns, of_maps: FloatImage | None = None, chosen: slice | Sequence[int] = slice(None)
+) -> StackSpectra:
+    """Return the spectra of CCDs of a stack, without a copy where they are all.
 
     Parameters
     ----------
     patterns : Patterns
         On the host.
-    of_maps : ndarray, (n_ccd, my, mx) float32
-        `gpuanom.statistics.background_map.maps` of the patterns.
-    chosen : slice or sequence of int
-        The indices of these CCDs.
+    of_maps : ndarray, (n_ccd, my, mx) float32, optional
+        `gpuanom.statistics.background_map.maps` of the patterns, where these are at hand.
+    chosen : slice or sequence of int, optional
+        The indices of the CCDs; by default all.
 
     Returns
     -------
     StackSpectra
     """
     ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
+    of_maps = maps(patterns) if of_maps is None else of_maps
     return StackSpectra(
         patterns.fine_power[chosen], patterns.n_fine[chosen], patterns.coarse_power[chosen], patterns.n_coarse[chosen],
         map_powers(of_maps[chosen]), map_side(ny, nx),
     )  # fmt: skip
 
 
-def of_ccds(stack: StackSpectra) -> list[Spectra]:
-    """Return the spectra of each CCD."""
-    return [Spectra(stack, place) for place in range(len(stack.fine))]
-
-
-def spectra(patterns: Patterns) -> list[Spectra]:
-    """Return the spectra of each CCD of a stack.
-
-    Parameters
-    ----------
-    patterns : Patterns
-        On the host.
-
-    Returns
-    -------
-    list of Spectra
-        One for each CCD.
-    """
-    return of_ccds(spectra_of_stack(patterns, maps(patterns), slice(None)))
-
-
-def ccd_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None) -> FloatImage:
+def ccd_statistics(stack: StackSpectra, turns: Sequence[int] | None = None) -> FloatImage:
     """Return the peaks of each CCD's spectra.
 
     Parameters
     ----------
-    found : sequence of Spectra
-        One for each CCD.
+    stack : StackSpectra
     turns : sequence of int, optional
         `Turn` of each CCD, to have angles in the axes of the focal plane; by default they are in those of the CCD.
 
@@ -144,33 +109,6 @@ def ccd_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None)
     -------
     ndarray, (n_ccd, 36) float32
         In the order of `CCD_STATISTICS`; NaN where a band was not measured.
-    """
-    result = np.empty((len(found), len(CCD_STATISTICS)), np.float32)
-    stacks: dict[int, list[int]] = {}
-    for i, of_ccd in enumerate(found):
-        stacks.setdefault(id(of_ccd.stack), []).append(i)
-    for at in stacks.values():
-        stack, chosen = found[at[0]].stack, [found[i].place for i in at]
-        some = StackSpectra(
-            stack.fine[chosen], stack.n_fine[chosen], stack.coarse[chosen], stack.n_coarse[chosen],
-            stack.map_power[chosen], stack.map_side,
-        )  # fmt: skip
-        result[at] = stack_statistics(some, None if turns is None else [turns[i] for i in at])
-    return result
-
-
-def stack_statistics(stack: StackSpectra, turns: Sequence[int] | None = None) -> FloatImage:
-    """Return what `ccd_statistics` does, for CCDs of one stack.
-
-    Parameters
-    ----------
-    stack : StackSpectra
-    turns : sequence of int, optional
-        See `ccd_statistics`.
-
-    Returns
-    -------
-    ndarray, (n_ccd, 36) float32
     """
     n_ccd, size, _ = stack.map_power.shape
     n_fine, n_coarse = (np.asarray(n, dtype=np.float64) for n in (stack.n_fine, OVERLAP * stack.n_coarse))
@@ -182,14 +120,15 @@ def stack_statistics(stack: StackSpectra, turns: Sequence[int] | None = None) ->
     return result.reshape(n_ccd, -1).astype(np.float32)
 
 
-def exposure_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = None) -> FloatImage:
+def exposure_statistics(runs: Sequence[tuple[StackSpectra, Sequence[int]]], turns: Sequence[int]) -> FloatImage:
     """Return the peaks of the sum of the spectra of an exposure's CCDs.
 
     Parameters
     ----------
-    found : sequence of Spectra
-        One for each measured CCD, in the order of the exposure's CCDs, in which powers are added.
-    turns : sequence of int, optional
+    runs : sequence of (StackSpectra, sequence of int)
+        The measured CCDs in the order of the exposure's CCDs, in which powers are added. CCDs that follow each other
+        and were measured in one stack are one entry: the spectra of the stack, and the indices of the CCDs.
+    turns : sequence of int
         `Turn` of each CCD; spectra are turned to the axes of the focal plane before they are added.
 
     Returns
@@ -197,29 +136,6 @@ def exposure_statistics(found: Sequence[Spectra], turns: Sequence[int] | None = 
     ndarray, (36,) float32
         In the order of `EXPOSURE_STATISTICS`; NaN where a band was not measured. Maps whose cells are not as large as
         those of the first CCD are left out of the longest two bands.
-    """
-    runs = [(run[0].stack, [of_ccd.place for of_ccd in run]) for run in _of_one_stack(found)]
-    return statistics_of_runs(runs, [0] * len(found) if turns is None else turns)
-
-
-def _of_one_stack(found: Sequence[Spectra]) -> list[list[Spectra]]:
-    """CCDs that follow each other and are of one stack together."""
-    return [list(run) for _, run in groupby(found, key=lambda of_ccd: id(of_ccd.stack))]
-
-
-def statistics_of_runs(runs: Sequence[tuple[StackSpectra, Sequence[int]]], turns: Sequence[int]) -> FloatImage:
-    """Return what `exposure_statistics` returns.
-
-    Parameters
-    ----------
-    runs : sequence of (StackSpectra, sequence of int)
-        CCDs that follow each other and were measured in one stack: their spectra, and their places in the stack.
-    turns : sequence of int
-        Of each CCD.
-
-    Returns
-    -------
-    ndarray, (36,) float32
     """
     if not runs:
         return np.full(3 * BANDS, np.nan, np.float32)
@@ -295,23 +211,6 @@ def map_powers(values: FloatImage) -> Doubles:
 def _hann(n: int) -> Doubles:
     """A Hann window over n cells, from edge to edge."""
     return 0.5 - 0.5 * np.cos(2.0 * np.pi * (np.arange(n) + 0.5) / n)
-
-
-def turned_power(power: Doubles, turn: int) -> Doubles:
-    """Return a spectrum in the axes of the focal plane, for a CCD that is turned against them as `Turn` says."""
-    if not turn:
-        return power
-    n = len(power)
-    back = -np.arange(n) % n
-    whole = np.empty((n, n))
-    whole[:, : n // 2 + 1] = power
-    whole[:, n // 2 + 1 :] = power[back][:, n // 2 - 1 : 0 : -1]
-    if turn & Turn.MIRRORED:
-        whole = whole[back]
-    if turn & Turn.QUARTER:
-        # The wave (kx, ky) of the CCD is (-ky, kx) in the focal plane.
-        whole = whole[back].T
-    return np.ascontiguousarray(whole[:, : n // 2 + 1])
 
 
 def turned_angle(angle: Doubles, turn: int) -> Doubles:

@@ -96,7 +96,7 @@ def read_columns(db: sqlite3.Connection, camera: str, band: str) -> tuple[Column
     texts_of: dict[str, list[Texts]] = {}
     of_exposures: list[list[Texts]] = [[]] * len(names)
 
-    def put(name: str, texts: str, blob: bytes) -> None:
+    def put_in_place(name: str, texts: str, blob: bytes) -> None:
         # Most exposures have the same CCDs with the same statuses: each different text is read once.
         if texts not in texts_of:
             texts_of[texts] = [np.array(column, dtype=np.str_) for column in json.loads(texts)]
@@ -113,10 +113,10 @@ def read_columns(db: sqlite3.Connection, camera: str, band: str) -> tuple[Column
             f" WHERE {CCD_COLUMNS_TABLE}.version = exposures.version AND camera = ? AND band = ?"
         )
         for row in db.execute(query, (camera, band)):
-            put(*row)
+            put_in_place(*row)
     made = [_from_rows(db, camera, name) for name in names if name in places]
     for _, name, _, (texts, blob) in made:
-        put(name, texts, blob)
+        put_in_place(name, texts, blob)
     columns: Columns = {
         "exposure": np.repeat(np.array(names, dtype=np.str_), [counts[name] for name in names]),
         "camera": np.full(every.shape[1], camera),

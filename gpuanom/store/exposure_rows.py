@@ -15,14 +15,14 @@ from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, Version
 from gpuanom.settings import Settings
 from gpuanom.store.ccd_columns import NO_AXES
-from gpuanom.store.located import files_json, lists_of, locator, texts_of
+from gpuanom.store.file_places import files_json, lists_of, locator, texts_of
 from gpuanom.store.schema import has_table
 
 if TYPE_CHECKING:
-    from gpuanom.store.prepared import PreparedRows
+    from gpuanom.store.prepared_rows import PreparedRows
 
 
-def held_exposures(
+def measured_exposures(
     db: sqlite3.Connection, located: Callable[[str], str] | None = None
 ) -> dict[tuple[str, str], Exposure]:
     """Return the measured exposures by camera and id, without their remarks.
@@ -135,7 +135,7 @@ def exposure_columns(
     return columns
 
 
-def held_sources(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str, int]]]:
+def source_counts(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str, int]]]:
     """Return the names of the measured CCDs of each exposure and their numbers of sources, by camera and id."""
     found: dict[tuple[str, str], list[tuple[str, int]]] = {}
     rows = db.execute(

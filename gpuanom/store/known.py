@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpuanom.settings import NO_CHECKSUM, Settings
-from gpuanom.store.located import texts_of
+from gpuanom.store.file_places import texts_of
 
 RETRIED = ("unreadable", "mask_unreadable", "out_of_memory")
 """Statuses of CCDs whose exposure the next run measures again: the obstacle may be gone."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpuanom.records import Doubles, Exposure, Integers, Measurement
-from gpuanom.store.exposure_rows import held_exposures
+from gpuanom.store.exposure_rows import measured_exposures
 from gpuanom.store.schema import has_table
 
 N_LATENT = 32
@@ -75,11 +75,11 @@ class Reconstructions:
         """
         return self._db.execute("DELETE FROM autoencoder WHERE model != ?", (model,)).rowcount
 
-    def lacking(self) -> list[Exposure]:
+    def without_results(self) -> list[Exposure]:
         """Return the measured exposures without results of a model, in order of camera and id."""
         rows = self._db.execute(f"SELECT camera, exposure FROM autoencoder{_VALID}").fetchall()
-        held = set(rows)
-        return [e for key, e in sorted(held_exposures(self._db).items()) if key not in held]
+        with_results = set(rows)
+        return [e for key, e in sorted(measured_exposures(self._db).items()) if key not in with_results]
 
     def add(self, measurement: Measurement) -> None:
         """Keep the results of a model for an exposure, if there are any."""
@@ -103,22 +103,22 @@ class Reconstructions:
         Stamps of changed pixels must not be combined with measurements of the pixels before.
         """
         e = measurement.exposure
-        held = self._db.execute(
+        stored = self._db.execute(
             "SELECT name, status, n_sources FROM ccds WHERE camera = ? AND exposure = ? ORDER BY position",
             e.key,
         ).fetchall()
         read = [(c.name, c.status, c.n_sources) for c in measurement.ccds]
-        if read == held:
+        if read == stored:
             return ""
         broken = next(
-            (c.reason for c in measurement.ccds if c.reason and (c.name, c.status, c.n_sources) not in held), ""
+            (c.reason for c in measurement.ccds if c.reason and (c.name, c.status, c.n_sources) not in stored), ""
         )
         if broken:
             return broken
         changed = "its files have changed (give them, to score them again)"
-        odd = next((a for a, b in zip(read, held, strict=False) if a != b), None)
+        odd = next((a for a, b in zip(read, stored, strict=False) if a != b), None)
         if odd is None:
-            return f"{changed}: it has {len(read)} CCDs and had {len(held)} when it was measured"
+            return f"{changed}: it has {len(read)} CCDs and had {len(stored)} when it was measured"
         return f"{changed}: CCD {odd[0]} has {odd[2]} sources and had others when it was measured"
 
     def of_dataset(self, camera: str, band: str) -> dict[str, Reconstructed]:

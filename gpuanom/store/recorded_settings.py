@@ -15,7 +15,7 @@ from typing import Any
 
 from gpuanom.errors import OutputError
 from gpuanom.settings import difference
-from gpuanom.store.schema import believed, explained, has_table
+from gpuanom.store.schema import explaining_damage, explaining_errors, has_table
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def require_record(db: sqlite3.Connection, path: Path | None) -> ScoringRecord:
     OutputError
         When the store does not hold it, or the record is damaged.
     """
-    with believed(path):
+    with explaining_damage(path):
         found = read_record(db)
     if found is None:
         raise OutputError(
@@ -116,7 +116,7 @@ def measured_with(db: sqlite3.Connection, path: Path | None) -> tuple[Mapping[st
     OutputError
         When the store is empty or holds measurements of several settings.
     """
-    with explained(path):
+    with explaining_errors(path):
         rows = db.execute(
             "SELECT measurement, max(version) FROM settings"
             " WHERE fingerprint IN (SELECT settings FROM exposures) GROUP BY measurement"
@@ -125,7 +125,7 @@ def measured_with(db: sqlite3.Connection, path: Path | None) -> tuple[Mapping[st
         raise OutputError(f"{path}: holds no measured exposures (gpuanom score measures them)")
     if len(rows) > 1:
         raise OutputError(f"{path}: holds exposures of different settings (finish the run that changed them)")
-    with believed(path):
+    with explaining_damage(path):
         measurement = dict(json.loads(rows[0][0]))
         measurement["bins"] = int(measurement["bins"])
         return measurement, str(rows[0][1])

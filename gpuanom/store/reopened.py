@@ -13,7 +13,7 @@ from gpuanom.files import State, state_of
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.settings import Settings
 from gpuanom.store.known import Known, known_exposures
-from gpuanom.store.schema import believed
+from gpuanom.store.schema import explaining_damage
 from gpuanom.store.set_aside import FailedFile, Placed
 from gpuanom.store.store import Store
 
@@ -90,10 +90,10 @@ class ReopenedStore(Store):
         if memory.known is None:
             memory.changed.clear()
             memory.known = super().known()
-        with believed(self.path):
+        with explaining_damage(self.path):
             for key in memory.changed:
                 memory.known.pop(key, None)
-                memory.known |= known_exposures(self._db, self.settings, self._statistics.held(key), key)
+                memory.known |= known_exposures(self._db, self.settings, self._statistics.names_by_exposure(key), key)
         memory.changed.clear()
         return dict(memory.known)
 
@@ -102,15 +102,15 @@ class ReopenedStore(Store):
         self._remembered.known = None
         super().clear()
 
-    def settle(self, placed: Sequence[Placed], failed: Sequence[FailedFile], others: Sequence[Store] = ()) -> None:
-        """Put all copies of exposures where they belong; see `Store.settle`."""
+    def rearrange(self, placed: Sequence[Placed], failed: Sequence[FailedFile], others: Sequence[Store] = ()) -> None:
+        """Put all copies of exposures where they belong; see `Store.rearrange`."""
         self._remembered.known = None
-        super().settle(placed, failed, others)
+        super().rearrange(placed, failed, others)
 
-    def place(self, exposures: Sequence[Exposure]) -> None:
+    def keep_places(self, exposures: Sequence[Exposure]) -> None:
         """Keep where the files of measured exposures are now."""
         self._remembered.changed.update(e.key for e in exposures)
-        super().place(exposures)
+        super().keep_places(exposures)
 
     def _forget(self, camera: str, exposure: str) -> None:
         self._remembered.changed.add((camera, exposure))

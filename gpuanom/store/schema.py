@@ -59,6 +59,8 @@ CREATE TABLE IF NOT EXISTS renamed (
 CREATE TABLE IF NOT EXISTS versions (
     camera TEXT NOT NULL, exposure TEXT NOT NULL, version TEXT NOT NULL, label TEXT NOT NULL,
     PRIMARY KEY (camera, exposure));
+CREATE TABLE IF NOT EXISTS planned (
+    camera TEXT NOT NULL, exposure TEXT NOT NULL, file TEXT NOT NULL, PRIMARY KEY (camera, exposure));
 CREATE TABLE IF NOT EXISTS nights (
     copy INTEGER NOT NULL, camera TEXT NOT NULL, exposure TEXT NOT NULL, position INTEGER NOT NULL,
     night TEXT NOT NULL, PRIMARY KEY (copy, camera, exposure, position, night)) WITHOUT ROWID;
@@ -112,7 +114,7 @@ def open_database(
     """
     if read_only and path is not None and not path.is_file():
         raise OutputError(f"{path}: there is no such store (is the folder one that `gpuanom score` made?)")
-    with explained(path):
+    with explaining_errors(path):
         if path is not None and path.is_symlink() and not path.exists():
             raise OutputError(f"{path}: a link that leads nowhere; it was left as it is (mend or remove the link)")
         name = ":memory:" if path is None else path.resolve().as_uri()
@@ -227,10 +229,10 @@ def _require_sound(db: sqlite3.Connection, path: Path | None) -> None:
 
 
 @contextmanager
-def believed(path: Path | None) -> Iterator[None]:
+def explaining_damage(path: Path | None) -> Iterator[None]:
     """Turn errors over values that a store holds into one line: the store was altered or damaged."""
     try:
-        with explained(path):
+        with explaining_errors(path):
             yield
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, GpuanomError) or "GPUANOM_TRACEBACK" in os.environ:
@@ -243,7 +245,7 @@ def believed(path: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def explained(path: Path | None) -> Iterator[None]:
+def explaining_errors(path: Path | None) -> Iterator[None]:
     """Turn SQLite's errors into one line with the remedy."""
     try:
         yield

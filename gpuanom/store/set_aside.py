@@ -24,7 +24,7 @@ from gpuanom.naming import Relocation, path_text, relocated
 from gpuanom.records import Exposure, Failure
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE
 from gpuanom.store.exposure_rows import exposures_of
-from gpuanom.store.located import files_json, texts_of
+from gpuanom.store.file_places import files_json, texts_of
 from gpuanom.store.schema import has_table
 
 NAME_TABLES = ("named_by_file", "renamed")
@@ -147,7 +147,7 @@ def read_copies(db: sqlite3.Connection, located: Callable[[str], str], moves: Se
     ----------
     db : Connection
     located : callable
-        Tells where a file is now (`gpuanom.store.located.locator`).
+        Tells where a file is now (`gpuanom.store.file_places.locator`).
     moves : sequence of Relocation, optional
         What the user says of folders that were moved.
     """
@@ -189,8 +189,8 @@ def read_failed(
             of_nights.setdefault(row[0], []).append((_membership(position, night, moves), tuple(row)))
     found: list[tuple[Membership, tuple[str, ...]]] = []
     for row in db.execute("SELECT * FROM failures ORDER BY file").fetchall():
-        told = of_nights.get(row[0], [])
-        found += told if any(of_night == row for _, of_night in told) else [(MEASURED_HERE, row)]
+        of_file = of_nights.get(row[0], [])
+        found += of_file if any(of_night == row for _, of_night in of_file) else [(MEASURED_HERE, row)]
     return [FailedFile(of, Failure(path_text(located(row[0])), *row[1:])) for of, row in found]
 
 
@@ -211,7 +211,7 @@ def write_failed(db: sqlite3.Connection, failed: Iterable[FailedFile]) -> None:
         db.execute("INSERT OR REPLACE INTO night_failures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def settle(db: sqlite3.Connection, placed: Sequence[Placed], located: Callable[[str], str]) -> None:
+def rearrange(db: sqlite3.Connection, placed: Sequence[Placed], located: Callable[[str], str]) -> None:
     """Put all copies where they belong, and drop the copies of this store that are not named.
 
     Copies of other stores are copied into this one. The caller holds the transaction.
@@ -293,9 +293,9 @@ class Forgetting:
                 db.execute(f"DELETE FROM {table} {_OF_EXPOSURE}", named)
 
     def _look(self) -> None:
-        here = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        existing = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         named = ("nights", "beyond_patterns", *EXPOSURE_TABLES, *(f"aside_{name}" for name in EXPOSURE_TABLES))
-        self._tables = [table for table in named if table in here]
+        self._tables = [table for table in named if table in existing]
         self._holds = "SELECT " + " OR ".join(f"EXISTS (SELECT 1 FROM {t} {_OF_EXPOSURE})" for t in self._tables)
 
 

@@ -34,7 +34,7 @@ from gpuanom.records import (
     Singles,
     StatisticNames,
 )
-from gpuanom.store.schema import believed, has_table
+from gpuanom.store.schema import explaining_damage, has_table
 
 STATISTICS_TABLES = ("statistics", "beyond_patterns")
 """The tables that this file reads and writes."""
@@ -62,7 +62,7 @@ class KeptStatistics:
         self._has_table = has_table(db, "statistics")
         """Whether the table exists: an old store that is only read has none."""
 
-    def held(self, key: tuple[str, str] | None = None) -> dict[tuple[str, str], str]:
+    def names_by_exposure(self, key: tuple[str, str] | None = None) -> dict[tuple[str, str], str]:
         """Return `StatisticNames.text` of the statistics of each exposure that has any, by camera and id.
 
         Parameters
@@ -138,7 +138,7 @@ class KeptStatistics:
         # Exposures go to their places a few at a time: the statistics of a survey are too large to be held twice.
         first, blobs = 0, list[bytes]()
 
-        def put() -> None:
+        def put_in_place() -> None:
             place = slice(ends[first], ends[first + len(blobs)])
             of_ccds[:, place] = np.frombuffer(b"".join(blobs), "<f4").reshape(-1, m).T
 
@@ -151,10 +151,10 @@ class KeptStatistics:
             if len(ccd_values) != 4 * counts[i] * m or len(ccd_ids[i]) != counts[i]:
                 raise ValueError("statistics of another number of CCDs than were measured")
             if i != first + len(blobs) or len(blobs) == _AT_ONCE:
-                put()
+                put_in_place()
                 first, blobs = i, []
             blobs.append(ccd_values)
-        put()
+        put_in_place()
         for i in np.flatnonzero(~measured).tolist():
             ccd_ids[i] = tuple(self._names(camera, found[i][0]))
             of_ccds[:, ends[i] : ends[i + 1]] = np.nan
@@ -223,7 +223,7 @@ class KeptStatistics:
 
     def patterns(self, camera: str, exposure: str, names: StatisticNames) -> list[CcdPatterns]:
         """The maps and steps of the CCDs of an exposure; none of an exposure without statistics."""
-        with believed(self._path):
+        with explaining_damage(self._path):
             return self._read_patterns(camera, exposure, names)
 
     def _read_patterns(self, camera: str, exposure: str, names: StatisticNames) -> list[CcdPatterns]:

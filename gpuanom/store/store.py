@@ -14,24 +14,24 @@ from typing import Any, Self
 
 from gpuanom.errors import OutputError
 from gpuanom.naming import Relocation, as_named_here, exists
-from gpuanom.records import Dataset, DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
+from gpuanom.records import DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
 from gpuanom.records.statistics import CcdPatterns
 from gpuanom.settings import Settings, difference
 from gpuanom.store import set_aside
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, keep_columns, read_columns
-from gpuanom.store.datasets import read_dataset
 from gpuanom.store.exposure_rows import (
     exposure_columns,
     exposure_row,
-    held_exposures,
-    held_sources,
+    measured_exposures,
     settings_row,
+    source_counts,
     version_row,
 )
+from gpuanom.store.file_places import absolute_text, follow_files, idle_moves, locator, place_files
 from gpuanom.store.known import Known, known_exposures
-from gpuanom.store.located import absolute_text, follow_files, idle_moves, locator, place_files
-from gpuanom.store.nulls import KeptNulls, forget_nulls
-from gpuanom.store.prepared import prepared_rows
+from gpuanom.store.nulls import forget_nulls
+from gpuanom.store.planned import PlannedExposures, forget_planned
+from gpuanom.store.prepared_rows import prepared_rows
 from gpuanom.store.reconstructions import Reconstructed, Reconstructions
 from gpuanom.store.recorded_settings import (
     ScoringRecord,
@@ -42,7 +42,7 @@ from gpuanom.store.recorded_settings import (
     write_classifier,
     write_record,
 )
-from gpuanom.store.schema import believed, open_database
+from gpuanom.store.schema import explaining_damage, open_database
 from gpuanom.store.set_aside import Copy, FailedFile, Placed
 from gpuanom.store.statistics import STATISTICS_TABLES, KeptStatistics
 from gpuanom.version import __version__
@@ -50,7 +50,7 @@ from gpuanom.version import __version__
 NAME = "measurements.sqlite"
 
 
-class Store(KeptNulls):
+class Store(PlannedExposures):
     """The measurements of a night. Use as a context manager.
 
     Parameters
@@ -83,7 +83,7 @@ class Store(KeptNulls):
         self.idle_moves: set[Relocation] = set()
         """The moves that concern no file of this store."""
         try:
-            with believed(self.path):
+            with explaining_damage(self.path):
                 self._reconstructions = Reconstructions(self._db)
                 self._statistics = KeptStatistics(self._db, self.path)
                 self._forgetting = set_aside.Forgetting(self._db)
@@ -111,8 +111,8 @@ class Store(KeptNulls):
 
     def known(self) -> dict[tuple[str, str], Known]:
         """Return what the store knows of each exposure, by camera and id."""
-        with believed(self.path):
-            return known_exposures(self._db, self.settings, self._statistics.held())
+        with explaining_damage(self.path):
+            return known_exposures(self._db, self.settings, self._statistics.names_by_exposure())
 
     def other_settings(self, kept: Mapping[tuple[str, str], Known] | None = None) -> str:
         """Say how the settings of exposures differ from those of this run; empty if they do not differ.
@@ -123,13 +123,13 @@ class Store(KeptNulls):
             What `known` returned of these exposures; by default all exposures.
         """
         current = self.settings.fingerprint()
-        with self._explained():
+        with self._explaining_errors():
             found = dict(self._db.execute("SELECT fingerprint, measurement FROM settings").fetchall())
             query = "SELECT DISTINCT settings FROM exposures"
             used = () if kept is not None else [row[0] for row in self._db.execute(query)]
-        with believed(self.path):
-            held = set(used) if kept is None else {known.settings for known in kept.values()}
-            others = sorted(held - {current})
+        with explaining_damage(self.path):
+            fingerprints = set(used) if kept is None else {known.settings for known in kept.values()}
+            others = sorted(fingerprints - {current})
             return "; ".join(difference(self.settings.measurement(), json.loads(found[other])) for other in others)
 
     def recorded_settings(self) -> tuple[Mapping[str, Any], str]:
@@ -142,15 +142,15 @@ class Store(KeptNulls):
         """
         return measured_with(self._db, self.path)
 
-    def held(self) -> dict[tuple[str, str], Exposure]:
+    def measured_exposures(self) -> dict[tuple[str, str], Exposure]:
         """Return the measured exposures with the paths of their files, by camera and id."""
-        with believed(self.path):
-            return held_exposures(self._db, self._located)
+        with explaining_damage(self.path):
+            return measured_exposures(self._db, self._located)
 
-    def held_sources(self) -> dict[tuple[str, str], list[tuple[str, int]]]:
+    def source_counts(self) -> dict[tuple[str, str], list[tuple[str, int]]]:
         """Return the names of the measured CCDs of each exposure and their numbers of sources, by camera and id."""
-        with believed(self.path):
-            return held_sources(self._db)
+        with explaining_damage(self.path):
+            return source_counts(self._db)
 
     def scoring_record(self) -> ScoringRecord:
         """Return how the night was scored last.
@@ -164,7 +164,7 @@ class Store(KeptNulls):
 
     def record_scoring(self, record: ScoringRecord) -> None:
         """Keep how the night is scored now."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             if read_record(self._db) == record:
                 return
             with self._transaction() as db:
@@ -191,12 +191,12 @@ class Store(KeptNulls):
 
     def model(self) -> str:
         """Return the fingerprint of the autoencoder that the night was scored with; empty without one."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             return next(iter(self._reconstructions.models()), "")
 
     def classifier(self) -> str:
         """Return the classifier that the night keeps (`gpuanom.tables.classified`); empty without one."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             return read_classifier(self._db)
 
     def keep_classifier(self, text: str) -> None:
@@ -204,7 +204,7 @@ class Store(KeptNulls):
         with self._transaction() as db:
             write_classifier(db, text)
 
-    def lacking(self, model: str) -> tuple[list[Exposure], int]:
+    def without_model(self, model: str) -> tuple[list[Exposure], int]:
         """Return the measured exposures without results of a model; results of other models are dropped.
 
         Returns
@@ -213,9 +213,9 @@ class Store(KeptNulls):
         dropped : int
             Number of exposures whose results of other models were dropped.
         """
-        with believed(self.path), self._transaction():
+        with explaining_damage(self.path), self._transaction():
             dropped = self._reconstructions.drop_others(model)
-            return self._reconstructions.lacking(), dropped
+            return self._reconstructions.without_results(), dropped
 
     def add_reconstruction(self, measurement: Measurement) -> str:
         """Keep the results of a model for an exposure that is measured already, and nothing else.
@@ -233,22 +233,22 @@ class Store(KeptNulls):
 
     def reconstructed(self, camera: str, band: str) -> dict[str, Reconstructed]:
         """Return the results of a model for the exposures of a dataset, by exposure id."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             return self._reconstructions.of_dataset(camera, band)
 
     def copies(self) -> list[Copy]:
         """Return all measurements of exposures, also those that were set aside when nights were merged."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             if self.read_only:  # hundreds of nights may be open at once
                 self._db.execute("PRAGMA cache_size = -256")
             return set_aside.read_copies(self._db, self._located, self._moves)
 
     def failed_files(self) -> list[FailedFile]:
         """Return the failed files of all merged nights."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             return set_aside.read_failed(self._db, self._located, self._moves)
 
-    def settle(self, placed: Sequence[Placed], failed: Sequence[FailedFile], others: Sequence[Store] = ()) -> None:
+    def rearrange(self, placed: Sequence[Placed], failed: Sequence[FailedFile], others: Sequence[Store] = ()) -> None:
         """Put all copies of exposures where they belong, in one transaction; what is not named is forgotten.
 
         Parameters
@@ -274,15 +274,15 @@ class Store(KeptNulls):
                     " (score one of them again with the other's: gpuanom score -o SCORED --model MODEL)"
                 )
             model = model or of_other
-        with believed(next((other.path for other in others), self.path)), self._transaction() as db:
+        with explaining_damage(next((other.path for other in others), self.path)), self._transaction() as db:
             for other in others:
                 rows = other._db.execute("SELECT * FROM settings").fetchall()
                 db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", rows)
-            set_aside.settle(db, placed, self._located)
+            set_aside.rearrange(db, placed, self._located)
             forget_nulls(db)
             set_aside.write_failed(db, failed)
 
-    def place(self, exposures: Sequence[Exposure]) -> None:
+    def keep_places(self, exposures: Sequence[Exposure]) -> None:
         """Keep where the files of measured exposures are now."""
         with self._transaction() as db:
             place_files(db, exposures)
@@ -310,25 +310,24 @@ class Store(KeptNulls):
         is_mended : callable
             Tells whether a folder, or a list of files, can be read.
         """
-        gone = {
+        dropped = {
             failure.file
             for failure in self.failures()
             if not exists(Path(as_named_here(failure.file))) or (not failure.camera and is_mended(failure.file))
         }
         with self._transaction() as db:
             tried = {absolute_text(file) for file in files}
-            db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(tried | gone)])
+            db.executemany("DELETE FROM failures WHERE file = ?", [(f,) for f in sorted(tried | dropped)])
 
     def clear(self) -> None:
         """Forget everything."""
         with self._transaction() as db:
-            for table in (
-                *("exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file", "renamed", "versions"),
-                *(CCD_COLUMNS_TABLE, *STATISTICS_TABLES, "nights", "night_failures"),
-            ):
+            tables = "exposures", "ccds", "failures", "settings", "autoencoder", "named_by_file", "renamed", "versions"
+            for table in (*tables, CCD_COLUMNS_TABLE, *STATISTICS_TABLES, "nights", "night_failures"):
                 db.execute(f"DELETE FROM {table}")
             set_aside.forget_aside(db)
             forget_nulls(db)
+            forget_planned(db)
             write_classifier(db, "")
 
     def remove(self, keys: set[tuple[str, str]]) -> None:
@@ -340,27 +339,14 @@ class Store(KeptNulls):
     def _forget(self, camera: str, exposure: str) -> None:
         self._forgetting(camera, exposure)
 
-    def dataset_keys(self) -> list[tuple[str, str]]:
-        """Return camera and band of the datasets, in this order."""
-        return list(self.dataset_sizes())
-
-    def dataset(self, camera: str, band: str, bins: int) -> Dataset:
-        """Return the histograms of the exposures of one camera and band, in natural order of their ids."""
-        with believed(self.path):
-            return read_dataset(self._db, camera, band, bins)
-
-    def datasets(self, bins: int) -> list[Dataset]:
-        """Return the histograms of all exposures, a `Dataset` for each of `dataset_keys`."""
-        return [self.dataset(camera, band, bins) for camera, band in self.dataset_keys()]
-
     def holds_statistics(self, names: StatisticNames) -> bool:
         """Whether any exposure has these statistics."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             return self._statistics.holds(names)
 
     def statistics(self, camera: str, band: str, names: StatisticNames, room: int = 0) -> DatasetStatistics:
         """Return the statistics of all exposures of a dataset; see `KeptStatistics.of_dataset`."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             return self._statistics.of_dataset(camera, band, names, room)
 
     def patterns(self, camera: str, exposure: str, names: StatisticNames) -> list[CcdPatterns]:
@@ -369,7 +355,7 @@ class Store(KeptNulls):
 
     def pattern_values(self, camera: str, band: str, pattern: str) -> dict[str, Singles]:
         """Return what exposures show beyond a static pattern; see `KeptStatistics.pattern_values`."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             return self._statistics.pattern_values(camera, band, pattern)
 
     def keep_pattern_values(self, camera: str, pattern: str, values: Mapping[str, Singles]) -> None:
@@ -380,12 +366,12 @@ class Store(KeptNulls):
 
     def exposures(self, camera: str, band: str) -> dict[str, list[Any]]:
         """Return the exposures of a dataset as columns, in natural order of id; see `exposure_columns`."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             return exposure_columns(self._db, camera, band, self._located)
 
     def ccds(self, camera: str, band: str) -> dict[str, Any]:
         """Return the CCDs of a dataset as arrays, one for each column; see `read_columns`."""
-        with believed(self.path):
+        with explaining_damage(self.path):
             columns, made = read_columns(self._db, camera, band)
             if made and not self.read_only:
                 with self._transaction() as db:
@@ -395,6 +381,6 @@ class Store(KeptNulls):
 
     def failures(self) -> list[Failure]:
         """Return the files and exposures that failed, in order of the files."""
-        with self._explained():
+        with self._explaining_errors():
             rows = self._db.execute("SELECT * FROM failures ORDER BY file").fetchall()
         return [Failure(*row) for row in rows]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from gpuanom.store.schema import explained
+from gpuanom.store.schema import explaining_errors
 
 
 class Transactions:
@@ -28,13 +28,13 @@ class Transactions:
         self._turn = threading.RLock()
         """Threads read at any time; one of them at a time has a transaction."""
 
-    def _explained(self) -> AbstractContextManager[None]:
-        return explained(self.path)
+    def _explaining_errors(self) -> AbstractContextManager[None]:
+        return explaining_errors(self.path)
 
     def begin(self) -> None:
         """Put the changes that follow into one transaction, until `commit`; a transaction that is open stays open."""
         if not self._together:
-            with self._explained():
+            with self._explaining_errors():
                 self._db.execute("BEGIN IMMEDIATE")
             self._together = True
 
@@ -42,7 +42,7 @@ class Transactions:
         """Write the changes since `begin` to disk; if the process is killed before, none of them is left."""
         if self._together:
             self._together = False
-            with self._explained(), self._rolled_back("ROLLBACK"):
+            with self._explaining_errors(), self._rolled_back("ROLLBACK"):
                 self._db.execute("COMMIT")
 
     @contextmanager
@@ -50,7 +50,7 @@ class Transactions:
         first, last, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
         if self._together:
             first, last, undo = "SAVEPOINT change", "RELEASE change", ["ROLLBACK TO change", "RELEASE change"]
-        with self._turn, self._explained():
+        with self._turn, self._explaining_errors():
             self._db.execute(first)
             with self._rolled_back(*undo):
                 yield self._db

@@ -11,7 +11,7 @@ from gpuanom.digits import printed_values
 from gpuanom.records.texts import MANY, CodedTexts
 from gpuanom.side_by_side import side_by_side
 from gpuanom.tables.columns import Column
-from gpuanom.tables.rows import Columns
+from gpuanom.tables.dataset_columns import Columns
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -35,10 +35,10 @@ def as_table(values: Columns, columns: Sequence[Column], meta: dict[str, Any]) -
     table = Table(masked=False)
     for column in columns:
         options = {"name": column.name, "unit": column.unit or None, "description": column.description}
-        made = TextColumn if column.kind == "text" else MaskedColumn
+        column_type = TextColumn if column.kind == "text" else MaskedColumn
         printed = printed_column(values[column.name], column.kind)
         data = printed.array() if isinstance(printed, CodedTexts) else printed
-        table.add_column(made(data, copy=False, **options), copy=False)
+        table.add_column(column_type(data, copy=False, **options), copy=False)
     table.meta = meta
     return table
 

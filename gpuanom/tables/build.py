@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,39 +15,30 @@ from gpuanom import display
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.naming import path_text
-from gpuanom.records import Dataset, DatasetKey, DatasetStatistics, Integers
-from gpuanom.scoring import ranking, static_pattern, stored_null
-from gpuanom.scoring.comparison import Comparison, compared_with
-from gpuanom.scoring.flat import FlatReferences
-from gpuanom.scoring.reference import References
-from gpuanom.scoring.saved import kept_references, reference_of
-from gpuanom.scoring.statistics_table import Measured
+from gpuanom.records import Dataset, DatasetKey, Failure
+from gpuanom.scoring.evidence import stored_null
+from gpuanom.scoring.histograms.comparison import Comparison
+from gpuanom.scoring.histograms.flat_reference import FlatReferences
+from gpuanom.scoring.histograms.given_references import kept_references
+from gpuanom.scoring.histograms.reference import References
+from gpuanom.scoring.judged.statistics_table import Measured
 from gpuanom.settings import Settings
-from gpuanom.side_by_side import side_by_side, steps_side_by_side
+from gpuanom.side_by_side import side_by_side
 from gpuanom.statistics.listed import NAMES
 from gpuanom.store.recorded_settings import ScoringRecord
-from gpuanom.store.schema import believed
 from gpuanom.store.store import Store
-from gpuanom.tables import classified, rows, shown, verdicts
-from gpuanom.tables.ahead import import_loops
-from gpuanom.tables.as_table import plain_columns, printed_columns
+from gpuanom.tables import shown
+from gpuanom.tables.as_table import printed_columns
 from gpuanom.tables.classified import Classifier
-from gpuanom.tables.collection import without_collection
-from gpuanom.tables.columns import (
-    CCD_COLUMNS,
-    CLASSIFIER_COLUMNS,
-    EXPOSURE_COLUMNS,
-    Column,
-    with_autoencoder,
-    with_more,
-    with_verdict,
-)
+from gpuanom.tables.columns import Column
+from gpuanom.tables.dataset_columns import columns_of_failures
+from gpuanom.tables.dataset_ranking import DatasetPart, DatasetRanking
 from gpuanom.tables.exposure_order import largest_of_ccds, order_of_exposures
-from gpuanom.tables.kept_null import keep_null
-from gpuanom.tables.ordered import ordered, rows_of_ccds
+from gpuanom.tables.garbage_collection import without_garbage_collection
+from gpuanom.tables.import_ahead import import_loops
+from gpuanom.tables.joined_columns import joined_columns, rows_of_ccds
 from gpuanom.tables.plain import PlainTable
-from gpuanom.tables.rows import Columns
-from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STATISTIC_COLUMNS
+from gpuanom.tables.table_columns import columns_of_tables
 from gpuanom.version import __version__
 
 if TYPE_CHECKING:
@@ -179,7 +170,7 @@ def ranked(store: Store, settings: Settings, backend: Backend, references: Refer
 
 
 def ranked_dataset(
-    store: Store, settings: Settings, backend: Backend, key: DatasetKey, untold: Sequence[str] = ()
+    store: Store, settings: Settings, backend: Backend, key: DatasetKey, alerts_pending: Sequence[str] = ()
 ) -> Tables:
     """Score and rank one of the datasets in a store; its null is kept, where store and dataset are large enough.
 
@@ -189,18 +180,18 @@ def ranked_dataset(
         As for `build`.
     key : (str, str)
         Camera and band of the dataset.
-    untold : sequence of str, optional
-        Ids of exposures whose alerts are still to be given (`gpuanom.scoring.stored_null.StoredNull`).
+    alerts_pending : sequence of str, optional
+        Ids of exposures whose alerts are still to be given (`gpuanom.scoring.evidence.stored_null.StoredNull`).
 
     Returns
     -------
     Tables
         Those of `build`, without the other datasets.
     """
-    return _ranked(store, settings, backend, None, keep=False, only=key, untold=untold).tables
+    return _ranked(store, settings, backend, None, keep=False, only=key, alerts_pending=alerts_pending).tables
 
 
-@without_collection()
+@without_garbage_collection()
 def _ranked(
     store: Store,
     settings: Settings,
@@ -209,125 +200,80 @@ def _ranked(
     *,
     keep: bool,
     only: DatasetKey | None = None,
-    untold: Sequence[str] = (),
+    alerts_pending: Sequence[str] = (),
 ) -> Ranked:
     """Score and rank everything in a store; what the tables were made from is kept only where it is asked for.
 
     A survey is scored one dataset at a time: the histograms and statistics of all its CCDs are gigabytes.
     """
     model = store.model()
-    failures = store.failures() if only is None else []
-    sizes = store.dataset_sizes() if only is None else {only: 0}
-    keys = list(sizes)
     with_statistics = settings.statistics and store.holds_statistics(NAMES)
     classifier = _classifier(store, model)
-    of_exposures, of_ccds = columns_of(with_statistics, bool(model), settings.statistics, classifier is not None)
-    n_exposures = store.n_exposures()
-    keeps_nulls = not store.read_only and references is None and n_exposures >= stored_null.SURVEY
-
+    columns = columns_of_tables(with_statistics, bool(model), settings.statistics, classifier is not None)
+    is_survey = store.n_exposures() >= stored_null.SURVEY
     # A GPU's scores stay on the thread that has the GPU.
-    many = n_exposures >= stored_null.SURVEY and not backend.takes_encoded and sqlite3.threadsafety == 3
-
-    def of_dataset(key: DatasetKey) -> _Part:
-        gathered, null = None, None
-        dataset = store.dataset(*key, settings.bins)
-        saved = reference_of(references, dataset)
-
-        def scored() -> tuple[Comparison | None, tuple[ranking.Scores, ...]]:
-            if references is not None and saved is None:
-                return None, ranking.no_scores(dataset)
-            kinds = compared_with(dataset, settings, backend, saved)
-            return kinds, ranking.scores_by(dataset, kinds, settings, backend)
-
-        def statistics_read() -> DatasetStatistics | None:
-            return store.statistics(*key, NAMES, len(static_pattern.NAMES)) if with_statistics else None
-
-        (kinds, scores), statistics = steps_side_by_side(scored, statistics_read, many=many)
-        with believed(store.path):
-            size = None if references is None else (0, 0) if saved is None else saved.size
-            exposures, ccds = rows.of_dataset(
-                store, dataset, scores, statistics, settings.seed, size=size, many=many,
-                no_reference=references is not None and saved is None,
-            )  # fmt: skip
-            if classifier is not None:
-                classified.add(exposures, store.reconstructed(dataset.camera, dataset.band), classifier)
-            if settings.statistics and dataset.exposures:
-                gathered = verdicts.measured(dataset, scores, exposures, ccds)
-                judged, null = verdicts.judged(dataset, gathered, settings, saved)
-                verdicts.add_columns(exposures, ccds, judged)
-            if keeps_nulls and kinds is not None and len(dataset.exposures) >= stored_null.LEAST_EXPOSURES:
-                keep_null(store, dataset, kinds, scores, settings, gathered, null, statistics, ccds, untold)
-        n = len(dataset.exposures)
-        return _Part(
-            printed_columns(exposures, of_exposures, n),
-            plain_columns(ccds, of_ccds, dataset.owner.size),
-            np.bincount(dataset.owner, minlength=n),
-            *((dataset, kinds, gathered) if keep else ()),
-        )
-
-    largest_first = sorted(keys, key=sizes.__getitem__, reverse=True) if many else keys
-    # One thread imports what all datasets need, while the other one reads the first of them.
-    first = [import_loops] if many and len(keys) > 1 else []
-    steps: list[Callable[[], Any]] = [*first, *(partial(of_dataset, key) for key in largest_first)]
-    found: list[_Part] = side_by_side(lambda step: step(), steps, many=many, most=MOST_DATASETS)[len(first) :]
-    parts = [dict(zip(largest_first, found, strict=True))[key] for key in keys]
-    n_failures = len(failures)
-    exposures = [part.exposures for part in parts]
-    exposures.append(printed_columns(rows.of_failures(failures), of_exposures, n_failures))
-    of_ccd = [*(largest_of_ccds(part.ccds, part.n_ccds) for part in parts), np.full(n_failures, np.nan)]
-    ranks = order_of_exposures(exposures, settings, np.concatenate(of_ccd))
-    n_ccds = np.concatenate([*(part.n_ccds for part in parts), np.zeros(n_failures, dtype=np.int64)])
-    order = rows_of_ccds(n_ccds, ranks)
-    meta = _meta(settings, references, model, classifier)
+    many = is_survey and not backend.takes_encoded and sqlite3.threadsafety == 3
+    keeps_nulls = is_survey and not store.read_only and references is None
+    how = DatasetRanking(
+        store,
+        settings,
+        backend,
+        references,
+        classifier,
+        with_statistics,
+        *columns,
+        keeps_nulls,
+        many,
+        keep,
+        alerts_pending,
+    )
+    sizes = store.dataset_sizes() if only is None else {only: 0}
+    parts = _parts(how, sizes)
+    tables = _joined(
+        list(parts.values()), store.failures() if only is None else [], columns, settings,
+        _meta(settings, references, model, classifier),
+    )  # fmt: skip
     if not store.read_only:
         store.record_scoring(_record(settings, references))
-    built = Tables(
-        PlainTable(ordered(exposures, ranks, of_exposures), of_exposures, meta),
-        PlainTable(ordered([part.ccds for part in parts], order, of_ccds), of_ccds, meta),
-    )
-    kept = [(key, part) for key, part in zip(keys, parts, strict=True) if keep]
     return Ranked(
-        built,
-        {key: part.dataset for key, part in kept if part.dataset is not None},
-        {key: part.compared for key, part in kept if part.compared is not None},
-        {key: part.measured for key, part in kept if part.measured is not None},
+        tables,
+        {key: part.dataset for key, part in parts.items() if part.dataset is not None},
+        {key: part.compared for key, part in parts.items() if part.compared is not None},
+        {key: part.measured for key, part in parts.items() if part.measured is not None},
     )
 
 
-class _Part(NamedTuple):
-    """The columns of one dataset, those of exposures printed; the CCDs of each exposure; what `Ranked` keeps."""
+def _parts(how: DatasetRanking, sizes: Mapping[DatasetKey, int]) -> dict[DatasetKey, DatasetPart]:
+    """The columns of each dataset, in the order of the datasets; those of a survey are made side by side."""
+    order = sorted(sizes, key=sizes.__getitem__, reverse=True) if how.many else list(sizes)  # the largest first
+    # One thread imports what all datasets need, while the other one reads the first of them.
+    first = [import_loops] if how.many and len(sizes) > 1 else []
+    steps: list[Callable[[], Any]] = [*first, *(partial(how.part, key) for key in order)]
+    made = side_by_side(lambda step: step(), steps, many=how.many, most=MOST_DATASETS)[len(first) :]
+    parts: dict[DatasetKey, DatasetPart] = dict(zip(order, made, strict=True))
+    return {key: parts[key] for key in sizes}
 
-    exposures: Columns
-    ccds: Columns
-    n_ccds: Integers
-    dataset: Dataset | None = None
-    compared: Comparison | None = None
-    measured: Measured | None = None
 
-
-def columns_of(
-    statistics: bool, autoencoder: bool, verdict: bool = False, classifier: bool = False
-) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
-    """Return the columns of the tables of exposures and of CCDs.
-
-    Parameters
-    ----------
-    statistics, autoencoder, verdict, classifier : bool
-        Whether the tables have the columns of statistics, of an autoencoder, of verdicts, and of a classifier.
-
-    Returns
-    -------
-    exposures, ccds : tuple of Column
-    """
-    of_exposures, of_ccds = EXPOSURE_COLUMNS, CCD_COLUMNS
-    if verdict:
-        of_exposures, of_ccds = with_verdict(of_exposures), with_verdict(of_ccds)
-    if statistics:
-        of_exposures = with_more(of_exposures, EXPOSURE_STATISTIC_COLUMNS)
-        of_ccds = with_more(of_ccds, CCD_STATISTIC_COLUMNS)
-    if autoencoder:
-        of_exposures, of_ccds = with_autoencoder(of_exposures), with_autoencoder(of_ccds)
-    return with_more(of_exposures, CLASSIFIER_COLUMNS) if classifier else of_exposures, of_ccds
+def _joined(
+    parts: Sequence[DatasetPart],
+    failures: Sequence[Failure],
+    columns: tuple[tuple[Column, ...], tuple[Column, ...]],
+    settings: Settings,
+    meta: dict[str, Any],
+) -> Tables:
+    """The tables of all datasets and of what failed, in their order."""
+    of_exposures, of_ccds = columns
+    n_failures = len(failures)
+    exposures = [part.exposures for part in parts]
+    exposures.append(printed_columns(columns_of_failures(failures), of_exposures, n_failures))
+    evidence_of_ccds = [*(largest_of_ccds(part.ccds, part.n_ccds) for part in parts), np.full(n_failures, np.nan)]
+    ranks = order_of_exposures(exposures, settings, np.concatenate(evidence_of_ccds))
+    n_ccds = np.concatenate([*(part.n_ccds for part in parts), np.zeros(n_failures, dtype=np.int64)])
+    order = rows_of_ccds(n_ccds, ranks)
+    return Tables(
+        PlainTable(joined_columns(exposures, ranks, of_exposures), of_exposures, meta),
+        PlainTable(joined_columns([part.ccds for part in parts], order, of_ccds), of_ccds, meta),
+    )
 
 
 def _record(settings: Settings, references: References | None) -> ScoringRecord:
@@ -352,7 +298,7 @@ def _meta(
         "gpuanom": __version__,
         "method": "arXiv:2310.15481",
         "settings": json.dumps(settings.measurement(), sort_keys=True),
-        "score_settings": json.dumps(settings.told(), sort_keys=True),
+        "score_settings": json.dumps(settings.effective_scoring(), sort_keys=True),
         "robust_rounds": settings.robust_rounds,
         **_reference_meta(references),
         **({"autoencoder": model} if model else {}),

@@ -183,10 +183,10 @@ def add(columns: dict[str, Any], latent: Mapping[str, Reconstructed], classifier
     if not columns["exposure"]:
         return
     numbers = {name: printed_values(columns[name]) for name in COLUMNS}
-    held = [latent.get(exposure) for exposure in columns["exposure"]]
-    known = np.array([measured is not None and bool(measured.n_stamps.any()) for measured in held])
+    of_exposures = [latent.get(exposure) for exposure in columns["exposure"]]
+    known = np.array([measured is not None and bool(measured.n_stamps.any()) for measured in of_exposures])
     # By printed digits: in their last bits the backends may differ.
-    logits = printed_values(np.where(known, classifier.logits(features_of(numbers, held)), np.nan))
+    logits = printed_values(np.where(known, classifier.logits(features_of(numbers, of_exposures)), np.nan))
     from scipy.special import expit
 
     columns[LOGIT], columns[PROBABILITY] = logits, expit(logits)

@@ -16,7 +16,7 @@ class Column(NamedTuple):
 
 
 _SCORE = (
-    ("kl", "float", "", "KL divergence from the reference (eq. 1), the paper's score"),
+    ("kl", "float", "", "KL divergence from the reference (eq. 1)"),
     ("floor", "float", "", "KL divergence that counting noise alone gives"),
     ("z", "float", "", "KL divergence above that floor, in standard deviations of counting noise"),
     ("p", "float", "", "probability that counting noise alone gives so high a KL divergence"),
@@ -33,9 +33,15 @@ _LOCAL = (
 )
 
 
+_OF_THE_PAPER = {"source_kl": ", the paper's score", "background_kl": ", the paper's score"}
+
+
 def _columns_of(kind: str, quantity: str, columns: Sequence[tuple[str, str, str, str]]) -> list[Column]:
     """The columns of one kind of score, each described as those of a quantity."""
-    return [Column(f"{kind}_{name}", type_, unit, f"{quantity}: {text}") for name, type_, unit, text in columns]
+    return [
+        Column(f"{kind}_{name}", type_, unit, f"{quantity}: {text}{_OF_THE_PAPER.get(f'{kind}_{name}', '')}")
+        for name, type_, unit, text in columns
+    ]
 
 
 SOURCE_COLUMNS: tuple[Column, ...] = (
@@ -138,34 +144,3 @@ CCD_VERDICT_COLUMNS: tuple[Column, ...] = (
     Column("evidence", "float", "", "L of the CCD among the CCDs of its dataset, for what is on this CCD alone"),
 )
 """Columns of CCDs, after `ccd`, where a night has verdicts."""
-
-
-def with_verdict(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Return the columns of exposures, or of CCDs, with those of the verdict after the names."""
-    place = next(i for i, column in enumerate(columns) if column.name in ("date_obs", "status"))
-    more = VERDICT_COLUMNS if columns[place].name == "date_obs" else CCD_VERDICT_COLUMNS
-    return (*columns[:place], *more, *columns[place:])
-
-
-def with_more(columns: Sequence[Column], more: Sequence[Column]) -> tuple[Column, ...]:
-    """Return the columns of exposures, or of CCDs, with more columns before the last ones.
-
-    Parameters
-    ----------
-    columns : sequence of Column
-        `EXPOSURE_COLUMNS` or `CCD_COLUMNS`, possibly with more columns already.
-    more : sequence of Column
-        They come before `worst_ccd`, or before `reason`.
-
-    Returns
-    -------
-    tuple of Column
-    """
-    place = next(i for i, column in enumerate(columns) if column.name in ("worst_ccd", "reason"))
-    return (*columns[:place], *more, *columns[place:])
-
-
-def with_autoencoder(columns: tuple[Column, ...]) -> tuple[Column, ...]:
-    """The columns of exposures, or of CCDs, with those of an autoencoder among them."""
-    of_ccds = columns[-1].name == "reason"
-    return with_more(columns, CCD_AUTOENCODER_COLUMNS if of_ccds else AUTOENCODER_COLUMNS)

@@ -11,9 +11,9 @@ from gpuanom.digits import printed_values
 from gpuanom.naming import natural_key
 from gpuanom.records import KINDS, Doubles, Integers
 from gpuanom.records.texts import CodedTexts
-from gpuanom.scoring.verdict_levels import VERDICTS
+from gpuanom.scoring.verdict.levels import VERDICTS
 from gpuanom.settings import Settings
-from gpuanom.tables.rows import Columns
+from gpuanom.tables.dataset_columns import Columns
 from gpuanom.tables.statistic_columns import largest_of_each
 
 

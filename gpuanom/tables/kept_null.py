@@ -1,26 +1,72 @@
-"""The null of a dataset that has just been ranked, kept in the store, so that a new exposure can be judged alone."""
+"""The null of a dataset, kept in the store when the dataset is ranked, and read again to judge a new exposure alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpuanom.records import KINDS, Dataset, DatasetStatistics, Integers
-from gpuanom.scoring import comparable, null_record, static_pattern, stored_null
-from gpuanom.scoring.ccd_places import UsualCcds, usual_ccds
-from gpuanom.scoring.comparison import Comparison, left_out
-from gpuanom.scoring.kept_statistics import part
-from gpuanom.scoring.null import Null
-from gpuanom.scoring.ranking import Scores
-from gpuanom.scoring.static_pattern import StaticPattern
-from gpuanom.scoring.statistics_table import Measured
-from gpuanom.scoring.stored_null import StoredNull
+from gpuanom.scoring.evidence import null_record, stored_null
+from gpuanom.scoring.evidence.null import Null
+from gpuanom.scoring.evidence.stored_null import StoredNull
+from gpuanom.scoring.histograms import comparable
+from gpuanom.scoring.histograms.comparison import Comparison, left_out
+from gpuanom.scoring.histograms.ranking import Scores
+from gpuanom.scoring.judged import static_pattern
+from gpuanom.scoring.judged.ccd_places import UsualCcds, usual_ccds
+from gpuanom.scoring.judged.static_pattern import StaticPattern
+from gpuanom.scoring.judged.statistics_table import Measured
 from gpuanom.settings import Settings
 from gpuanom.store.store import Store
-from gpuanom.tables.rows import sky_over_sigma
+from gpuanom.tables.dataset_columns import sky_over_sigma
+
+
+class KeptNull(NamedTuple):
+    """The null that a store keeps of a dataset.
+
+    Attributes
+    ----------
+    null : StoredNull or None
+        None where there is none that can be used.
+    why : str
+        Why not; empty where there is one.
+    members : mapping of str to str, or None
+        The exposures behind the null whose alerts were given, and a hash of the files of each, also where the null
+        cannot be used; None where they are not known.
+    """
+
+    null: StoredNull | None
+    why: str
+    members: Mapping[str, str] | None
+
+
+def read_null(store: Store, camera: str, band: str, settings: Settings) -> KeptNull:
+    """Read the null that a store keeps of a dataset.
+
+    Parameters
+    ----------
+    store : Store
+    camera, band : str
+    settings : Settings
+        With which exposures are to be judged.
+
+    Returns
+    -------
+    KeptNull
+    """
+    record, members = store.null(camera, band), None
+    if record is None:
+        return KeptNull(None, "none was kept", None)
+    try:
+        basis, members = null_record.basis_and_members(record[0])
+        if why := stored_null.differing(basis, settings):
+            return KeptNull(None, why, members)
+        return KeptNull(null_record.from_record(*record), "", members)
+    except null_record.DAMAGED:
+        return KeptNull(None, "the one that was kept is damaged", members)
 
 
 def keep_null(
@@ -33,7 +79,7 @@ def keep_null(
     null: Null | None,
     statistics: DatasetStatistics | None,
     ccds: Mapping[str, Any],
-    untold: Sequence[str] = (),
+    alerts_pending: Sequence[str] = (),
 ) -> None:
     """Keep what is normal for a dataset.
 
@@ -52,8 +98,8 @@ def keep_null(
         None without statistics.
     ccds : mapping
         The columns of the dataset's CCDs.
-    untold : sequence of str, optional
-        See `StoredNull.untold`.
+    alerts_pending : sequence of str, optional
+        See `StoredNull.alerts_pending`.
     """
     usual = compared.groups[0]
     members = (
@@ -76,7 +122,7 @@ def keep_null(
         pattern=pattern,
         patterns=patterns,
         null=null,
-        untold=tuple(untold),
+        alerts_pending=tuple(alerts_pending),
         **stored_null.usual_of(scores, usual.members),
     )
     store.keep_null(dataset.camera, dataset.band, *null_record.to_record(kept))
@@ -91,7 +137,7 @@ def _positions(measured: Measured) -> dict[str, tuple[float, float]]:
 
 def _behind(measured: Measured, members: Integers) -> Measured:
     """What was measured of the exposures that the null is made from."""
-    return measured if members.size == measured.n_exposures else part(measured, members)
+    return measured if members.size == measured.n_exposures else measured.part(members)
 
 
 def _patterns(

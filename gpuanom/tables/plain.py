@@ -10,7 +10,7 @@ import numpy as np
 from gpuanom.records.texts import CodedTexts
 from gpuanom.tables.as_table import as_table
 from gpuanom.tables.columns import Column
-from gpuanom.tables.rows import Columns
+from gpuanom.tables.dataset_columns import Columns
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -43,21 +43,21 @@ class PlainTable:
         return first.size if isinstance(first, CodedTexts) else len(first)
 
     @overload
-    def __getitem__(self, what: str) -> Any: ...
+    def __getitem__(self, key: str) -> Any: ...
 
     @overload
-    def __getitem__(self, what: int) -> dict[str, Any]: ...
+    def __getitem__(self, key: int) -> dict[str, Any]: ...
 
-    def __getitem__(self, what: str | int) -> Any:
+    def __getitem__(self, key: str | int) -> Any:
         """Return a column by its name, as an array, or a row by its number, as a mapping."""
-        if not isinstance(what, str):
-            return {name: self[name][what] for name in self.colnames}
-        column = self.values[what]
+        if not isinstance(key, str):
+            return {name: self[name][key] for name in self.colnames}
+        column = self.values[key]
         if not isinstance(column, CodedTexts):
             return column
-        if what not in self._arrays:  # single texts are asked for again and again
-            self._arrays[what] = column.array()
-        return self._arrays[what]
+        if key not in self._arrays:  # single texts are asked for again and again
+            self._arrays[key] = column.array()
+        return self._arrays[key]
 
     def as_table(self) -> Table:
         """Return an astropy Table, which shares the numbers with this one."""

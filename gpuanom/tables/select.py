@@ -128,7 +128,7 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _made(columns: Sequence[Column]) -> sqlite3.Connection:
+def _database(columns: Sequence[Column]) -> sqlite3.Connection:
     """An empty table of these columns."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.execute(f"CREATE TABLE rows ({', '.join(f'{_quoted(c.name)} {_TYPES[c.kind]}' for c in columns)})")
@@ -147,7 +147,7 @@ def _columns_used(path: Path, query: str, known: Sequence[Column], where: str) -
             return sqlite3.SQLITE_DENY if (second or "").lower() == "load_extension" else sqlite3.SQLITE_OK
         return sqlite3.SQLITE_OK if action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_DENY
 
-    db = _made(known)
+    db = _database(known)
     try:
         db.set_authorizer(allowed)
         db.execute(query).fetchall()
@@ -180,7 +180,7 @@ def _chosen(
     path: Path, query: str, read: Sequence[Column], parts: Iterator[Iterable[Sequence[Any]]]
 ) -> Iterator[tuple[Any, ...]]:
     """The chosen rows of each part."""
-    db = _made(read or [Column("rowid_", "int", "", "")])
+    db = _database(read or [Column("rowid_", "int", "", "")])
     insert = f"INSERT INTO rows VALUES ({', '.join('?' * max(1, len(read)))})"
     try:
         for part in parts:

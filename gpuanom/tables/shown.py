@@ -8,7 +8,7 @@ import numpy as np
 
 from gpuanom.display import MOST_ROWS, counted
 from gpuanom.records import KINDS
-from gpuanom.scoring.verdict_levels import VERDICTS
+from gpuanom.scoring.verdict.levels import VERDICTS
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -114,7 +114,7 @@ def shown(statistics: DatasetStatistics, arcsec: Doubles) -> Shown:
     Parameters
     ----------
     statistics : DatasetStatistics
-        With those that need static patterns (`gpuanom.scoring.static_pattern`).
+        With those that need static patterns (`gpuanom.scoring.judged.static_pattern`).
     arcsec : ndarray, (n_ccd,) float64
         Side of a pixel of each CCD on the sky, in arcsec; NaN without a WCS.
     """

@@ -12,18 +12,20 @@ import numpy as np
 from gpuanom.digits import printed
 from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
 from gpuanom.records.texts import Texts
-from gpuanom.scoring import ccd_places, comparable, exposure_times
-from gpuanom.scoring.flat import NO_VERDICT, FlatReference
-from gpuanom.scoring.judged import OF_CCDS, OF_EXPOSURES, SOURCES_PER_STAR, VECTOR_KINDS
-from gpuanom.scoring.kept_statistics import part
-from gpuanom.scoring.null import Null, fit
-from gpuanom.scoring.ranking import Scores
-from gpuanom.scoring.reference import DatasetReference
-from gpuanom.scoring.statistics_table import WITH_ERRORS, Measured
-from gpuanom.scoring.stored_null import StoredNull
-from gpuanom.scoring.verdict import Verdicts, judge, no_verdicts
+from gpuanom.scoring.evidence import exposure_times
+from gpuanom.scoring.evidence.fit_null import fit
+from gpuanom.scoring.evidence.null import Null
+from gpuanom.scoring.evidence.stored_null import StoredNull
+from gpuanom.scoring.histograms import comparable
+from gpuanom.scoring.histograms.flat_reference import NO_VERDICT, FlatReference
+from gpuanom.scoring.histograms.ranking import Scores
+from gpuanom.scoring.histograms.reference import DatasetReference
+from gpuanom.scoring.judged import ccd_places
+from gpuanom.scoring.judged.judged_statistics import OF_CCDS, OF_EXPOSURES, SOURCES_PER_STAR, VECTOR_KINDS
+from gpuanom.scoring.judged.statistics_table import WITH_ERRORS, Measured
+from gpuanom.scoring.verdict.judge import Verdicts, judge, no_verdicts
 from gpuanom.settings import Settings
-from gpuanom.tables.rows import Columns
+from gpuanom.tables.dataset_columns import Columns
 
 
 def measured(
@@ -116,10 +118,14 @@ def judged(
     saved : DatasetReference, optional
         A saved reference, whose exposures tell what is normal if there are enough of them; by default the exposures
         that are compared with each other do. Flat histograms give no verdict.
+    stored : StoredNull, optional
+        The null that a survey's store keeps of the dataset, by which a few exposures are judged without the others.
 
     Returns
     -------
-    Verdicts
+    verdicts : Verdicts
+    null : Null or None
+        What is normal for exposures of the usual size of CCD; None without verdicts.
     """
     n = len(dataset.exposures)
     if isinstance(saved, FlatReference):
@@ -134,34 +140,33 @@ def judged(
     is_known = saved is not None or stored is not None
     split = comparable.like(dataset, size) if is_known else comparable.split(dataset.sizes, n)
 
-    def compared(some: Measured) -> Measured:
-        usual = ccd_places.usual_ccds(behind or some) if stored is None else stored.usual_ccds
-        typical = size if is_known else comparable.usual_size(dataset)
-        return ccd_places.with_comparable_gradients(some, dataset.camera, usual, typical)
+    def judged_group(group: Measured) -> tuple[Verdicts, Null | None]:
+        usual = ccd_places.usual_ccds(behind or group) if stored is None else stored.usual_ccds
+        typical_size = size if is_known else comparable.usual_size(dataset)
+        compared = ccd_places.with_comparable_gradients(group, dataset.camera, usual, typical_size)
+        verdicts, null = judge(compared, settings, known)
+        if null is None and saved is not None:
+            _blame_reference(verdicts, saved, settings)
+        return verdicts, null
 
     if split.whole:
-        found_here = judge(compared(found), settings, known)
-        return _told(found_here, saved, settings), found_here[1]
-    joined, usual = no_verdicts(n, found.owner.size), None
+        return judged_group(found)
+    joined, null_of_usual_size = no_verdicts(n, found.owner.size), None
     for k, members in enumerate(split.groups):
-        found_here = judge(compared(part(found, members)), settings, known)
-        usual = found_here[1] if k == 0 else usual
-        verdicts = _told(found_here, saved, settings)
+        verdicts, null = judged_group(found.part(members))
+        null_of_usual_size = null if k == 0 else null_of_usual_size
         joined = _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
     for i in split.apart:
         joined.reason[i] = "no verdict: its CCDs have another size than those of its dataset"
-    return joined, usual
+    return joined, null_of_usual_size
 
 
-def _told(judged: tuple[Verdicts, Null | None], saved: DatasetReference | None, settings: Settings) -> Verdicts:
-    """The verdicts; where a saved reference is to blame for there being none, their reason says so."""
-    verdicts, null = judged
-    if null is None and saved is not None:
-        n = 0 if saved.statistics is None else saved.statistics.n_exposures
-        kept = f"the statistics of {n} exposures" if n else "no statistics"
-        reason = f"no verdict: the reference keeps {kept}, and a verdict needs those of {settings.verdict_exposures}"
-        verdicts.reason[:] = [reason] * len(verdicts.reason)
-    return verdicts
+def _blame_reference(verdicts: Verdicts, saved: DatasetReference, settings: Settings) -> None:
+    """Say that there are no verdicts because the saved reference keeps the statistics of too few exposures."""
+    n = 0 if saved.statistics is None else saved.statistics.n_exposures
+    kept = f"the statistics of {n} exposures" if n else "no statistics"
+    reason = f"no verdict: the reference keeps {kept}, and a verdict needs those of {settings.verdict_exposures}"
+    verdicts.reason[:] = [reason] * len(verdicts.reason)
 
 
 def add_columns(columns: Columns, ccds: Columns, verdicts: Verdicts) -> None:

@@ -11,7 +11,7 @@ from gpuanom import installing
 from gpuanom.errors import OutputError
 from gpuanom.files import FITS, whole_file
 from gpuanom.side_by_side import side_by_side
-from gpuanom.tables.collection import without_collection
+from gpuanom.tables.garbage_collection import without_garbage_collection
 from gpuanom.version import __version__
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ FORMATS = {"ecsv": "ascii.ecsv", "csv": "ascii.csv", "fits": "fits", "parquet": 
 """The formats in which tables can be written, with astropy's names for them."""
 
 
-@without_collection()
+@without_garbage_collection()
 def write(tables: Sequence[Table | PlainTable], folder: Path, formats: Sequence[str] | None) -> list[Path]:
     """Write both tables in each format, each file whole or not at all.
 
@@ -81,8 +81,8 @@ def rewrite(tables: Sequence[Table | PlainTable], folder: Path, formats: Sequenc
         return write(tables, folder, formats)
     written = []
     for table, name in zip(tables, ("exposures", "ccds"), strict=True):
-        held = [suffix for suffix in FORMATS if (folder / f"{name}.{suffix}").is_file()]
-        for suffix in held or [default_format(len(table))]:
+        suffixes = [suffix for suffix in FORMATS if (folder / f"{name}.{suffix}").is_file()]
+        for suffix in suffixes or [default_format(len(table))]:
             write_table(table, folder / f"{name}.{suffix}", suffix)
             written.append(folder / f"{name}.{suffix}")
     return written
@@ -111,12 +111,12 @@ def write_table(table: Table | PlainTable, path: Path, suffix: str) -> None:
     from gpuanom.tables.ecsv import write_ecsv
     from gpuanom.tables.parquet import write_parquet
 
-    made = None if suffix in ("ecsv", "parquet") else _for_astropy(table, suffix)
+    as_astropy = None if suffix in ("ecsv", "parquet") else _for_astropy(table, suffix)
     with whole_file(
         path, remedy="what was measured is kept in the store", same=FITS if suffix == "fits" else ""
     ) as partial:
-        if made is not None:
-            made.write(partial, format=FORMATS[suffix], overwrite=True)
+        if as_astropy is not None:
+            as_astropy.write(partial, format=FORMATS[suffix], overwrite=True)
         elif suffix == "ecsv":
             write_ecsv(table, partial)
         else:
@@ -127,12 +127,12 @@ def _for_astropy(table: Table | PlainTable, suffix: str) -> Table:
     """A table as astropy writes it in one of its formats."""
     from astropy.table import Table
 
-    made = table if isinstance(table, Table) else table.as_table()
+    found = table if isinstance(table, Table) else table.as_table()
     if suffix == "fits":
-        return _for_fits(made)
-    made = Table(made, copy=False)
-    made.meta = {}
-    return made
+        return _for_fits(found)
+    found = Table(found, copy=False)
+    found.meta = {}
+    return found
 
 
 _FITS_KEYWORDS = {

@@ -46,7 +46,7 @@ def trained(stamps, path, *, killed=0, said=None, **about):
 
     say = (lambda _line: None) if said is None else said.append
     kept = None if path is None else Checkpoint(path, {**ABOUT, **about}, EPOCHS, say)
-    return train(*stamps, SIZE, epochs=EPOCHS, seed=3, threads=1, told=told, checkpoint=kept)
+    return train(*stamps, SIZE, epochs=EPOCHS, seed=3, threads=1, on_epoch=told, checkpoint=kept)
 
 
 def kill(stamps, path, epoch):

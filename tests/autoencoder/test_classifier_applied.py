@@ -14,7 +14,7 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import InputError, OutputError
 from gpuanom.nights.merge import make_references
 from gpuanom.review.opened import open_night
-from gpuanom.scoring.null import fit
+from gpuanom.scoring.evidence.fit_null import fit
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables.classified import FEATURES, PROBABILITY, Classifier

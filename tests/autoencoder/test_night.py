@@ -14,12 +14,12 @@ from gpuanom.autoencoder.model import load, save
 from gpuanom.backends.choice import select
 from gpuanom.cli import main
 from gpuanom.errors import InputError, OutputError
-from gpuanom.nights import keeping
+from gpuanom.nights import storing
 from gpuanom.nights.merge import merge_nights
 from gpuanom.review.opened import open_night
 from gpuanom.store.store import NAME
-from gpuanom.tables.build import columns_of
 from gpuanom.tables.columns import AUTOENCODER_COLUMNS
+from gpuanom.tables.table_columns import columns_of_tables
 from tests import device, nights
 from tests.autoencoder import made
 
@@ -75,7 +75,7 @@ def score(inputs, out, paths=None, **options):
 
 def names_of(*, autoencoder):
     """The names of all columns of the two tables."""
-    return tuple([column.name for column in columns] for columns in columns_of(True, autoencoder, verdict=True))
+    return tuple([column.name for column in columns] for columns in columns_of_tables(True, autoencoder, verdict=True))
 
 
 def test_tables_have_what_is_promised(inputs, whole):
@@ -128,7 +128,7 @@ def test_ranking_again_keeps_the_columns(inputs, whole, tmp_path):
 
 @pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.proof), 3])
 def test_threads_shares_and_interruptions_do_not_matter(inputs, whole, tmp_path, threads, monkeypatch):
-    monkeypatch.setattr(keeping, "EVERY", 0.0)  # a run that ends early has kept what was done, and no more
+    monkeypatch.setattr(storing, "EVERY", 0.0)  # a run that ends early has kept what was done, and no more
     model = inputs / "model.pt"
     parts = [tmp_path / f"part{k}" for k in (1, 2, 3)]
     for k, part in enumerate(parts, start=1):

@@ -27,7 +27,7 @@ def errors(weights, stamps):
 
 def test_loss_falls_and_the_best_epoch_is_kept(stamps):
     told = []
-    found = train(*stamps, SIZE, threads=1, epochs=30, told=lambda *losses: told.append(losses))
+    found = train(*stamps, SIZE, threads=1, epochs=30, on_epoch=lambda *losses: told.append(losses))
     assert [t[0] for t in told] == list(range(1, 31))
     assert found.training == [t[1] for t in told]
     assert found.validation == [t[2] for t in told]
@@ -71,7 +71,7 @@ def interrupting(at):
 
 
 def test_an_interrupt_keeps_the_best_so_far(stamps):
-    found = train(*stamps, SIZE, threads=1, epochs=1000, told=interrupting(4))
+    found = train(*stamps, SIZE, threads=1, epochs=1000, on_epoch=interrupting(4))
     whole = train(*stamps, SIZE, threads=1, epochs=4)
     assert found.interrupted
     assert not whole.interrupted

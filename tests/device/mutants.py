@@ -107,7 +107,9 @@ EQUIVALENT = {
     "sources.cu: if (other > best[k] || (other == best[k] && other_pixel <= best_pixel[k])) {": (
         "two lanes never have one pixel, but for -1, which is replaced by itself"
     ),
-    "sources.cu: (value[other] == value[own] && pixel[other] <= pixel[own]))": "no two tiles have a pixel in common",
+    "sources.cu: (value[other] == value[this_tile] && pixel[other] <= pixel[this_tile]))": (
+        "no two tiles have a pixel in common"
+    ),
 }
 """Damage that changes no result and does no harm: the damaged line, and the reason."""
 

@@ -16,7 +16,7 @@ from astropy.io import fits
 
 from gpuanom import system
 from gpuanom.fits import discover, read_ccds
-from gpuanom.fits.decoding import astropy_process
+from gpuanom.fits.decoding.by_astropy import process as astropy_process
 from gpuanom.records import Ccd, CcdFailure
 
 PIXELS = np.random.default_rng(1).integers(0, 5000, (64, 70)).astype(np.int32)
@@ -56,6 +56,19 @@ def test_one_process_decodes_one_image_after_another(path, settings):
     assert 1 <= len(astropy_process._idle) <= 4
 
 
+def test_an_image_of_too_many_pixels_leaves_nothing_for_the_next_one(tmp_path, monkeypatch):
+    """The pixels that nobody wants would be taken for the answer to the next request, and fill the pipe until then."""
+    monkeypatch.setattr(astropy_process, "SECONDS", 3.0)
+    image = np.random.default_rng(2).integers(0, 2**20, (300, 310)).astype(np.int32)
+    hdu = fits.CompImageHDU(image, name="C1", compression_type="HCOMPRESS_1")
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / "large.fits")
+    raw = (tmp_path / "large.fits").read_bytes()[2880:]
+    assert len(raw) > 2**17  # more than a pipe holds
+    with pytest.raises(ValueError, match="more than its header says"):
+        astropy_process.decode_isolated(raw, False, image.size - 1)
+    assert np.array_equal(astropy_process.decode_isolated(raw, False, image.size), image)
+
+
 ENDS = {
     "import os; os.kill(os.getpid(), 11)": ("corrupt", "cannot be read: its decoder was ended by signal 11"),
     """import sys; sys.stdout.write('{"shape": [1000000, 1000000], "dtype": "<f8"}\\n'); sys.stdout.flush()
@@ -76,7 +89,7 @@ def test_only_what_the_bytes_show_is_damage_when_a_decoder_fails(path, settings,
     (tmp_path / "fails.py").write_text(program)
     status, reason = ENDS[program]
     with monkeypatch.context() as patch:
-        patch.setattr(astropy_process.astropy_process_program, "__file__", str(tmp_path / "fails.py"))
+        patch.setattr(astropy_process.process_program, "__file__", str(tmp_path / "fails.py"))
         patch.setattr(system, "PAUSES", (0.01, 0.01))
         if "sleep" in program:
             patch.setattr(astropy_process, "SECONDS", 1.0)
@@ -138,7 +151,7 @@ PROGRAM = """
 import os, sys, pathlib
 from gpuanom import system
 from gpuanom.fits import discover, read_ccds
-from gpuanom.fits.decoding import astropy_process
+from gpuanom.fits.decoding.by_astropy import process as astropy_process
 from gpuanom.settings import Settings
 def load():
     (exposure,) = discover([sys.argv[1]], Settings()).exposures

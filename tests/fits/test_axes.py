@@ -9,9 +9,11 @@ from astropy.io import fits
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits import discover, open_ccds
 from gpuanom.fits.ccds.axes import Mosaic, axes_of_file
+from gpuanom.fits.ccds.saturation import saturation, saturations
+from gpuanom.fits.ccds.wcs import sky_axes
 from gpuanom.fits.headers.hdus import FileHeaders
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned
-from gpuanom.fits.headers.values import Cards, saturation, saturations, sky_axes
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader
+from gpuanom.fits.headers.values import Cards
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdOnDisk, Turn
 
@@ -66,13 +68,13 @@ def drawn_file(rng, n):
         ctypes = kinds[0] if 0.02 < odd < 0.04 else of_file
         texts += [f"CTYPE{axis}  = '{kind}'" for axis, kind in enumerate(ctypes, 1)]
         text = "".join(card.ljust(80) for card in (*texts, f"SATURATE= {rng.uniform(1, 9)}", "END"))
-        images.append(Scanned(text.encode()))
+        images.append(ScannedHeader(text.encode()))
     if rng.random() < 0.5:
-        images = [CompressedImage(image) for image in images]
+        images = [CompressedImageHeader(image) for image in images]
     rule = CameraRule(
         name="any", turn=rng.choice(["mosaic", "mosaic", "wcs", "none"]), quarter_ccds=("N2",) * (rng.random() < 0.1)
     )
-    return rule, FileHeaders(Scanned(b"SIMPLE  = T".ljust(80) + b"END".ljust(80)), *images)
+    return rule, FileHeaders(ScannedHeader(b"SIMPLE  = T".ljust(80) + b"END".ljust(80)), *images)
 
 
 def test_the_axes_of_a_whole_file_are_those_of_its_ccds_one_by_one():

@@ -6,9 +6,9 @@ import pytest
 
 from gpuanom.fits.decoding.table_header import have_same_table, table_form
 from gpuanom.fits.headers.hdus import FileHeaders
-from gpuanom.fits.headers.scanned import Scanned, whole_numbers
+from gpuanom.fits.headers.scanned import ScannedHeader, whole_numbers
 from gpuanom.fits.headers.values import card, number
-from gpuanom.fits.opening.checksum import sum_card, sum_cards
+from gpuanom.fits.opening.checksum import datasum_of, datasums_of
 
 CARDS = [
     "= 5", "=                   17 / a comment", "= 0", "=                   007", "= '12'", "= '12      ' / a comment",
@@ -18,7 +18,7 @@ CARDS = [
 
 
 def header(*cards):
-    return Scanned("".join(card.ljust(80) for card in (*cards, "END")).encode())
+    return ScannedHeader("".join(card.ljust(80) for card in (*cards, "END")).encode())
 
 
 @pytest.mark.parametrize("one", CARDS)
@@ -27,7 +27,7 @@ def test_numbers_are_those_that_each_header_gives(name, one):
     for cards in ([one], [one, "= 3"], ["= '3'", one], ["= '3'", "= '4'", one, "= '5'"]):
         headers = [header("XTENSION= 'BINTABLE'", name.ljust(8) + value, "GAIN    = 2") for value in cards]
         values = [card(h, name) for h in headers]
-        assert sum_cards(headers) == [sum_card(card(h, "DATASUM")) for h in headers]
+        assert datasums_of(headers) == [datasum_of(card(h, "DATASUM")) for h in headers]
         assert whole_numbers(headers, name) in (None, values)
         quoted = whole_numbers(headers, name, quoted=True)
         assert quoted is None or ([int(value) for value in values] == quoted and {type(v) for v in values} == {str})
@@ -73,7 +73,7 @@ def test_plain_cards_need_not_be_asked_one_by_one():
 
 def test_a_sum_that_goes_on_in_the_next_card():
     headers = [header(f"DATASUM = '{n}'", "CONTINUE  '7'") for n in (1, 2)]
-    assert sum_cards(headers) == [sum_card(card(h, "DATASUM")) for h in headers]
+    assert datasums_of(headers) == [datasum_of(card(h, "DATASUM")) for h in headers]
 
 
 TABLE = (

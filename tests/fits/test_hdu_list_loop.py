@@ -56,8 +56,9 @@ def listed(path, monkeypatch, *, ahead):
             patch.setattr("gpuanom.fits.opening.hdu_list.headers_ahead", lambda *_: {})
         return [
             str(item) if isinstance(item, InputError) else
-            (item.number, item.claimed, item.bits, item.unit.start, item.unit.data, item.unit.size,
-             item.unit.header.text, item.unit.header.layout, item.compressed)
+            (item.number, item.claimed_shape, item.bitpix,
+             item.stored.start, item.stored.data_start, item.stored.data_size,
+             item.stored.header.text, item.stored.header.layout, item.compressed)
             for item in File(path).hdus()
         ]  # fmt: skip
 

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 
 from gpuanom.cameras.builtin import BUILTIN_RULES
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.fits.ccds.names import measured_ccd, named_ccd
+from gpuanom.fits.ccds.axes import turn_by_rule
+from gpuanom.fits.ccds.names import ccd_name_in_header, measured_ccd_name
 from gpuanom.fits.ccds.plane_kinds import side_file
+from gpuanom.fits.ccds.saturation import saturation
+from gpuanom.fits.ccds.wcs import sky_axes
 from gpuanom.fits.exposures.identity import describe
-from gpuanom.fits.headers.values import Cards, clean, number, plver, saturation, sky_axes, stem, turn
+from gpuanom.fits.headers.values import Cards, clean, number, plver
+from gpuanom.fits.opening.file_names import stem
 from gpuanom.records import Turn
 
 NAN = math.nan
@@ -48,7 +52,7 @@ def test_real_headers(real_header, name, rule, camera, exposure, band, date, ccd
     if date:
         assert got.date_obs == date
     if ccd:
-        assert named_ccd(got.rule, Cards(header)) == ccd
+        assert ccd_name_in_header(got.rule, Cards(header)) == ccd
     np.testing.assert_equal(saturation(got.rule, Cards(header)), level)
 
 
@@ -148,7 +152,7 @@ def test_stem(name, wanted):
 
 def is_skipped(rule, name):
     header = fits.Header({rule.ccd[0]: name})
-    return not measured_ccd(rule, header, Cards(header), 1)
+    return not measured_ccd_name(rule, header, Cards(header), 1)
 
 
 @pytest.mark.parametrize("name", ["FS1", "FN4", "fs2"])
@@ -221,7 +225,7 @@ def test_a_turn_takes_an_orientation_to_the_focal_plane(quarter, flip, theta):
     reference = np.array([[0.0, 1.0], [-1.0, 0.0]]) * 5e-5
     c, s = [(1, 0), (0, 1), (-1, 0), (0, -1)][quarter]
     mount = np.array([[c, -s], [s, c]]) @ np.diag([1, flip])
-    t = turn(BY_WCS, "1", tuple((reference @ mount).ravel()))
+    t = turn_by_rule(BY_WCS, "1", tuple((reference @ mount).ravel()))
     line = np.linalg.inv(reference) @ reference @ mount @ np.array([math.cos(theta), math.sin(theta)])
     wanted = math.atan2(line[1], line[0])
     got = (-theta if t & 2 else theta) + (math.pi / 2 if t & 1 else 0)
@@ -231,13 +235,13 @@ def test_a_turn_takes_an_orientation_to_the_focal_plane(quarter, flip, theta):
 
 def test_no_turn_without_wcs_or_rule():
     matrix = (5e-5, 0.0, 0.0, 5e-5)
-    assert turn(BY_WCS, "1", None) is Turn.NONE
-    assert turn(CameraRule(name="r"), "1", matrix) is Turn.NONE
-    assert turn(BY_WCS, "1", matrix) is Turn.QUARTER
+    assert turn_by_rule(BY_WCS, "1", None) is Turn.NONE
+    assert turn_by_rule(CameraRule(name="r"), "1", matrix) is Turn.NONE
+    assert turn_by_rule(BY_WCS, "1", matrix) is Turn.QUARTER
 
 
 def test_hsc_turns_four_ccds_whatever_the_rotator():
-    turned = [n for n in range(104) if turn(RULES["HSC"], str(n), (5e-5, 0.0, 0.0, 5e-5)) is Turn.QUARTER]
+    turned = [n for n in range(104) if turn_by_rule(RULES["HSC"], str(n), (5e-5, 0.0, 0.0, 5e-5)) is Turn.QUARTER]
     assert turned == [100, 101, 102, 103]
 
 
@@ -245,5 +249,5 @@ def test_hsc_turns_four_ccds_whatever_the_rotator():
 @pytest.mark.parametrize("name", ["fitsheader-hsc", "fitsheader-hsc-HSCA04090107"])
 def test_an_ordinary_real_hsc_ccd_is_not_turned(real_header, name):
     cards = Cards(real_header(name))
-    assert turn(RULES["HSC"], named_ccd(RULES["HSC"], cards), sky_axes(cards)) is Turn.NONE
-    assert turn(BY_WCS, "1", sky_axes(cards)) is Turn.NONE
+    assert turn_by_rule(RULES["HSC"], ccd_name_in_header(RULES["HSC"], cards), sky_axes(cards)) is Turn.NONE
+    assert turn_by_rule(BY_WCS, "1", sky_axes(cards)) is Turn.NONE

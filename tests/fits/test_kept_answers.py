@@ -14,16 +14,18 @@ from gpuanom.fits.ccds.axes import Mosaic, axes_of_file
 from gpuanom.fits.ccds.mask_planes import are_named
 from gpuanom.fits.ccds.names import roles_of_images
 from gpuanom.fits.ccds.plane_kinds import plane_reason
+from gpuanom.fits.ccds.saturation import saturation, saturations
 from gpuanom.fits.ccds.section_choice import data_sections, sections_and_shapes
+from gpuanom.fits.ccds.wcs import sky_axes
 from gpuanom.fits.headers.card_places import layout_of
 from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.kept_answers import once_for_same_cards
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned
-from gpuanom.fits.headers.values import Cards, card, saturation, saturations, sky_axes
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader
+from gpuanom.fits.headers.values import Cards, card
 
 
 def header(*cards):
-    return Scanned("".join(c.ljust(80) for c in (*cards, "END")).encode())
+    return ScannedHeader("".join(c.ljust(80) for c in (*cards, "END")).encode())
 
 
 @pytest.fixture
@@ -98,8 +100,8 @@ def test_a_function_that_asks_in_many_ways_is_not_remembered():
     for _ in range(3):
         assert [ask(one, "A") for one in headers] == list(range(12))
     assert len(calls) == 36
-    assert calls[0] is not Scanned  # it notes what is asked for
-    assert calls[-1] is Scanned
+    assert calls[0] is not ScannedHeader  # it notes what is asked for
+    assert calls[-1] is ScannedHeader
 
 
 def test_a_text_that_goes_on_in_the_next_card(asking):
@@ -124,7 +126,7 @@ def test_a_table_is_another_header_than_its_image():
         return card(header, "BITPIX")
 
     table = header("BITPIX  = 8", "ZBITPIX = -32")
-    assert [bitpix(h) for h in (table, CompressedImage(table)) * 2] == [8, -32] * 2
+    assert [bitpix(h) for h in (table, CompressedImageHeader(table)) * 2] == [8, -32] * 2
 
 
 def test_an_error_is_raised_each_time():
@@ -184,7 +186,9 @@ def test_answers_about_files_are_those_of_the_functions_themselves():
         if rng.random() < 0.7:
             images[rng.randrange(12)] = drawn(rng, names)
         rule, label = rng.choice(BUILTIN_RULES[:4]), rng.choice(("", "a"))
-        headers = FileHeaders(header(f"OBSTYPE = {rng.randrange(2)}"), *map(Scanned, (h.text.encode() for h in images)))
+        headers = FileHeaders(
+            header(f"OBSTYPE = {rng.randrange(2)}"), *map(ScannedHeader, (h.text.encode() for h in images))
+        )
         called = tuple(rng.choice((None, f"N{n}")) if rng.random() < 0.1 else f"N{n}" for n in numbers)
         for function, arguments in (
             (roles_of_images, (rule, label, numbers, headers)),

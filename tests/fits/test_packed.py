@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from gpuanom.errors import InputError
 from gpuanom.fits import discover, read_ccds
-from gpuanom.fits.headers.values import SUFFIXES, stem
 from gpuanom.fits.opening import memory_map
 from gpuanom.fits.opening.complete import lacking
 from gpuanom.fits.opening.file import File
+from gpuanom.fits.opening.file_names import SUFFIXES, stem
 from gpuanom.fits.opening.first_headers import read_headers
 from gpuanom.fits.opening.packed import ARCHIVES
 from gpuanom.records import Ccd, CcdFailure
@@ -181,7 +181,7 @@ def test_a_packed_file_that_was_let_go_is_unpacked_again(raw, kind, tmp_path, on
     path.write_bytes(PACKERS[kind](raw))
     items = []
     for item in read_ccds(one(path), settings):
-        memory_map.let_go()
+        memory_map.unmap_idle_files()
         items.append(item)
     assert not any(isinstance(item, CcdFailure) for item in items)
     np.testing.assert_array_equal(items[1].image, picture(1))

@@ -12,7 +12,7 @@ from astropy.io import fits
 from gpuanom.encoded import RiceImage, Room
 from gpuanom.fits import discover, open_ccds
 from gpuanom.fits.ccds.pixels import sums_on_device
-from gpuanom.fits.opening.checksum import added_up, same_sum
+from gpuanom.fits.opening.checksum import ones_complement_sum, same_sum
 from gpuanom.records import CcdFailure
 from gpuanom.settings import Settings
 
@@ -65,7 +65,7 @@ def test_the_bytes_of_the_mapped_file(night):
         assert np.shares_memory(read.data, lent[-1])
         before = read.data.size - mapped.data.size  # the rows of the table, for the backend to sum
         np.testing.assert_array_equal(read.data[before:], mapped.data)
-        assert same_sum(added_up(read.data), read.datasum)
+        assert same_sum(ones_complement_sum(read.data), read.datasum)
         assert mapped.datasum is None
         if isinstance(read, RiceImage):
             assert before > 0
@@ -80,7 +80,7 @@ def test_a_system_that_reads_little_at_a_time(night, monkeypatch):
     monkeypatch.setattr(os, "preadv", lambda fd, parts, at: preadv(fd, [parts[0][:1000]], at))
     for ccd in opened(night)[:4]:
         image = ccd.load(encoded=True, room=lend([])).image
-        assert same_sum(added_up(image.data), image.datasum)
+        assert same_sum(ones_complement_sum(image.data), image.datasum)
 
 
 def test_a_file_that_is_cut_off_while_it_is_open(night):
@@ -144,11 +144,11 @@ def test_data_that_do_not_add_up(night, number):
     for i, ccd in enumerate(ccds[:4]):
         found = ccd.load(encoded=True, room=lend([]))
         if i != number:
-            assert same_sum(added_up(found.image.data), found.image.datasum)
+            assert same_sum(ones_complement_sum(found.image.data), found.image.datasum)
         elif isinstance(found, CcdFailure):  # a row of a table that makes no sense
             assert "do not add up to its DATASUM" in found.reason
         else:  # left to the backend
-            assert not same_sum(added_up(found.image.data), found.image.datasum)
+            assert not same_sum(ones_complement_sum(found.image.data), found.image.datasum)
         if i == number:
             whole = ccd.load()
             assert (type(whole), whole.status) == (CcdFailure, "corrupt")

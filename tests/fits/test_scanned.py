@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuanom.fits import discover, open_ccds
-from gpuanom.fits.headers.scanned import OF_COLUMNS, CompressedImage, Scanned, find_end
+from gpuanom.fits.headers.scanned import OF_COLUMNS, CompressedImageHeader, ScannedHeader, find_end
 from gpuanom.fits.headers.values import card
 from gpuanom.fits.opening.file import File
 from gpuanom.records import Ccd
@@ -71,7 +71,7 @@ def both(lines):
     text = "".join(line.ljust(80) for line in [*lines, "END"]).encode()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Scanned(text), fits.Header.fromstring(text)
+        return ScannedHeader(text), fits.Header.fromstring(text)
 
 
 @pytest.mark.parametrize("line", ODD)
@@ -107,7 +107,7 @@ def test_a_part_of_a_header_has_the_same_values(unusual):
     whole, _ = both(lines)
     assert whole.unusual == unusual
     keywords = ["LONG", "DUP", "BAD", "ABSENT", "UNDER_-1", "SLASH"]
-    part = Scanned(whole.part(tuple(keyword.ljust(8) for keyword in keywords)).encode())
+    part = ScannedHeader(whole.part(tuple(keyword.ljust(8) for keyword in keywords)).encode())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert same(values(part, keywords), values(whole, keywords))
@@ -123,7 +123,7 @@ def test_the_end_is_a_card():
 def test_a_broken_card_does_not_keep_others_from_being_listed():
     """Found by tests.fuzz_score: the MP_ cards of a mask are searched for among all cards."""
     cards = ("XTENSION= 'BINTABLE'", "ZIMAGE  =                    T", "MP_BAD  = \x1b[31m", "MP_SAT  = 3")
-    header = CompressedImage(Scanned("".join(c.ljust(80) for c in (*cards, "END")).encode()))
+    header = CompressedImageHeader(ScannedHeader("".join(c.ljust(80) for c in (*cards, "END")).encode()))
     assert [keyword for keyword in header if keyword.startswith("MP_")] == ["MP_BAD", "MP_SAT"]
     assert (card(header, "MP_BAD"), card(header, "MP_SAT")) == (None, 3)
 
@@ -139,8 +139,8 @@ def test_every_value_of_every_real_header_is_astropys(real_data, all_fits):
             with fits.open(path) as hdus:
                 for hdu in hdus:
                     place = hdu.fileinfo()
-                    header = Scanned(raw[place["hdrLoc"] : place["datLoc"]])
-                    image = CompressedImage(header) if isinstance(hdu, fits.CompImageHDU) else header
+                    header = ScannedHeader(raw[place["hdrLoc"] : place["datLoc"]])
+                    image = CompressedImageHeader(header) if isinstance(hdu, fits.CompImageHDU) else header
                     # Astropy adds EXTEND to a primary header that has none.
                     keywords = set(hdu.header) - {"COMMENT", "HISTORY", "", "EXTEND"} | {"NAXIS3", "BLANK", "ABSENT"}
                     assert same(values(image, keywords), values(hdu.header, keywords)), path
@@ -226,7 +226,7 @@ HEADERS = {
 @pytest.mark.parametrize("kind", HEADERS)
 def test_long_keywords_are_found_as_by_astropy(kind):
     text = "".join(line.ljust(80) for line in [*HEADERS[kind], "END"]).encode()
-    header, expected = Scanned(text), fits.Header.fromstring(text)
+    header, expected = ScannedHeader(text), fits.Header.fromstring(text)
     for keyword in LONG:
         assert str(header.get(keyword, "none")) == str(expected.get(keyword, "none")), keyword
         assert (keyword in header) == (keyword in expected), keyword

@@ -251,7 +251,7 @@ def test_what_two_tables_say_alike_is_understood_once(tmp_path):
         hdu = fits.CompImageHDU(image, name=name, **{**how, **changes})
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(tmp_path / f"{name}.fits")
         _, item = first_image(tmp_path / f"{name}.fits")
-        return table_form(item.unit.header, image.shape)
+        return table_form(item.stored.header, image.shape)
 
     first = form("A", dither_seed=3)
     assert form("B", dither_seed=777) is first

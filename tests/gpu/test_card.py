@@ -92,7 +92,7 @@ def of_ccds(measured):
 
     The pairs of sources of all CCDs come last: those are counted together for the CCDs of a stack.
     """
-    found, stacks = [], dict.fromkeys(ccd.parts.of_stack for ccd in measured)
+    found, stacks = [], dict.fromkeys(ccd.parts.stack for ccd in measured)
     for ccd in measured:
         of_stack, number = ccd.parts
         row = of_stack.rows.get(number)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from gpuanom.report import causes, ccds
-from gpuanom.scoring.cause_words import words
-from gpuanom.scoring.judged import EVERY
+from gpuanom.scoring.judged.judged_statistics import EVERY
+from gpuanom.scoring.verdict.cause_words import words
 
 
 def test_every_cause_opens_at_a_number_that_the_page_has():

@@ -10,6 +10,7 @@ import statistics
 import pytest
 
 from gpuanom.errors import OutputError
+from gpuanom.nights.merge import merge_nights
 from gpuanom.report import history
 from gpuanom.review.opened import key_of, open_night
 from gpuanom.store.store import NAME
@@ -52,6 +53,28 @@ def test_trends_are_medians_and_counts_of_the_tables(nights, tmp_path):
     assert len(times) == 72
 
 
+def test_a_survey_is_the_nights_that_it_holds(nights, tmp_path):
+    merge_nights([nights / "z", nights / "b"], tmp_path / "survey")
+    found = history.write_history([tmp_path / "survey"], tmp_path / "h.html")
+    apart = history.write_history([nights / "z", nights / "b"], tmp_path / "apart.html")
+    assert [night["name"][:9] for night in found["nights"]] == ["survey 20"] * 2
+    assert [night["time"] for night in found["nights"]] == [night["time"] for night in apart["nights"]]
+    assert found["exposures"]["date_obs"] == apart["exposures"]["date_obs"]
+    assert found["exposures"]["night"] == apart["exposures"]["night"]
+    assert [trend["n"] for trend in found["trends"]] == [trend["n"] for trend in apart["trends"]]
+
+
+def test_nights_are_told_from_each_other_by_the_hours_of_day():
+    evening, morning = "2026-01-01T20:00:00", "2026-01-02T06:00:00"
+    # Ten hours of clouds within one night, and another night a day later.
+    assert history.nights_of([morning, evening, "", "2026-01-02T21:00:00"]) == [[0, 1, 2], [3]]
+    assert history.nights_of([evening, "2026-01-02T04:00:00", "2026-01-01T12:30"]) == [[0, 1, 2]]
+    everywhere = [f"2026-01-0{day}T{hour:02d}:00:00" for day in (1, 2, 3) for hour in range(0, 24, 2)]
+    assert history.nights_of(everywhere) == [list(range(36))]
+    assert history.nights_of(["", "soon"]) == [[0, 1]]
+    assert history.nights_of([]) == [[]]
+
+
 def test_a_ccd_is_often_bad_since_the_first_night_of_its_last_run():
     n = 10
     bad = {"N1": [0, 6, 2, 5, 9], "N2": [9, 9, 0, 0, 0], "N3": [0, 0, 0, 0, None], "N10": [10, 10, None, 10, 10]}
@@ -67,7 +90,7 @@ def test_a_bad_exposure_says_nothing_of_its_ccds(nights):
     night = open_night(nights / "b")
     (bad,) = {row["exposure"]: row for row in night.exposures[:1]}.values()
     assert bad["verdict"] == "bad"
-    counts = history._of_night(night)["ccds"]["TESTCAM"]
+    counts = history._of_folder(night)[0]["ccds"]["TESTCAM"]
     ccds = night.ccds()
     for name in ("1", "2"):
         alone = sum(

@@ -13,8 +13,8 @@ from gpuanom.records import KINDS
 from gpuanom.report import course, page
 from gpuanom.report.pictures import Pictures, data_url, encoded_picture
 from gpuanom.review.opened import open_night
-from gpuanom.scoring.reference import DatasetReference, References
-from gpuanom.scoring.statistics_table import Measured
+from gpuanom.scoring.histograms.reference import DatasetReference, References
+from gpuanom.scoring.judged.statistics_table import Measured
 from tests.report import made
 from tests.report.test_page import parse
 
@@ -171,3 +171,10 @@ def test_whoever_reads_the_page_reads_a_whole_one(tmp_path):
     writer.join()
     assert n > 5
     assert parse(path).blocks["night"]["reload"] == 1.0
+
+
+def test_a_night_whose_run_was_ended_says_so_beside_its_name(tmp_path, visit):
+    night = open_night(made.night(tmp_path / "n", 4))
+    for n, said in ((0, ""), (2, "; 2 not measured yet, since a run was ended early")):
+        page.write_report(replace(night, n_unmeasured=n), tmp_path / "report.html", select("cpu"), top=0)
+        assert visit(tmp_path / "report.html").locator("#night-about").text_content() == f"4 exposures{said}"

@@ -10,7 +10,7 @@ import pytest
 
 from gpuanom.errors import SettingsError
 from gpuanom.simulate import INJECTORS, Anomaly, CcdPlace, inject, parse
-from gpuanom.simulate.acting import act_on_scene, sky_of
+from gpuanom.simulate.injection import act_on_scene, sky_of
 from gpuanom.simulate.injectors import complete, shows
 from gpuanom.simulate.optics import convolved, convolved_image, kernel
 

@@ -21,7 +21,7 @@ pytest.importorskip("galsim")
 
 from gpuanom.cli import main
 from gpuanom.errors import SettingsError
-from gpuanom.simulate import INJECTORS, CcdPlace, parse, settle, simulate_night
+from gpuanom.simulate import INJECTORS, CcdPlace, choose_ccds, parse, simulate_night
 from gpuanom.simulate.detector import BAD_COLUMN
 
 CCDS, SIDE = 2, 160
@@ -171,7 +171,7 @@ def test_the_ccds_that_show_it_are_reached_by_its_pattern(name, share, expected)
     injector = INJECTORS[name]
     for seed in range(8):
         (anomaly,) = parse(f"{name}{'@0' if injector.directed else ''}{share}")
-        settled = settle(dataclasses.replace(anomaly, seed=seed), places())
+        settled = choose_ccds(dataclasses.replace(anomaly, seed=seed), places())
         assert len(settled.shown) == (expected or (1 if injector.single else 4))
         function = injector.pattern or injector.shade
         if function:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpuanom.fits.opening.checksum import carried
+from gpuanom.fits.opening.checksum import fold_carry
 from tests import device
 
 
@@ -22,7 +22,7 @@ def launcher(request):
 def expected(data):
     """The definition, word by word (FITS 4.0, appendix J)."""
     padded = bytes(data) + bytes(-len(data) % 4)
-    return carried(sum(int.from_bytes(padded[i : i + 4], "big") for i in range(0, len(padded), 4)))
+    return fold_carry(sum(int.from_bytes(padded[i : i + 4], "big") for i in range(0, len(padded), 4)))
 
 
 def damaged(launcher, images, sums, n_ccd=None, places=None):

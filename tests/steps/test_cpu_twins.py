@@ -9,10 +9,10 @@ import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuanom.backends.cpu import gradients, isophote, moments, polynomial, sources
+from gpuanom.backends.cpu import gradients, isophote, pixels, polynomial, sources
 from gpuanom.backends.gradient_filter import filter_weights
 from gpuanom.records import Unfit
-from gpuanom.scoring.divergences import _pooled
+from gpuanom.scoring.histograms.divergences import _pooled
 
 C = np.array([1200.3, 17.1, -9.7, 3.3, -2.9, 5.1])
 
@@ -27,7 +27,7 @@ def stamp_rows(image, bad, c, y, x, size):
 @numba.njit
 def _fill(image, bad, offset, slope, across, bend, y, x, rows):
     for i in range(len(rows)):
-        moments.fill_row(image, bad, offset, slope, across, bend, y + i, x, rows[i])
+        pixels.fill_row(image, bad, offset, slope, across, bend, y + i, x, rows[i])
 
 
 @numba.njit
@@ -47,11 +47,11 @@ def test_stamps_have_the_bits_of_evaluate(size):
     bad = np.where(rng.random((ny, nx)) < 0.05, Unfit.SOURCES, Unfit.GRADIENTS).astype(np.uint8)
     Y, X = polynomial.scaled(np.arange(ny), ny)[:, None], polynomial.scaled(np.arange(nx), nx)[None, :]
     unfit = ~np.isfinite(image)
-    whole = np.where(unfit, moments.UNFIT, image.astype(np.float64) - polynomial.evaluate(C, Y, X))
-    masked = np.where(bad & Unfit.SOURCES, moments.UNFIT, whole)
+    whole = np.where(unfit, pixels.UNFIT, image.astype(np.float64) - polynomial.evaluate(C, Y, X))
+    masked = np.where(bad & Unfit.SOURCES, pixels.UNFIT, whole)
     for y, x in zip(rng.integers(0, ny - size + 1, 37), rng.integers(0, nx - size + 1, 37), strict=True):
         window = slice(y, y + size), slice(x, x + size)
-        np.testing.assert_array_equal(stamp_rows(image, moments.NO_MASK, C, y, x, size), whole[window])
+        np.testing.assert_array_equal(stamp_rows(image, pixels.NO_MASK, C, y, x, size), whole[window])
         np.testing.assert_array_equal(stamp_rows(image, bad, C, y, x, size), masked[window])
 
 
@@ -119,8 +119,8 @@ def test_a_pixel_reaches_a_bound_where_it_reaches_that_bound_as_float32():
     bounds = np.concatenate([bounds, [-np.inf, np.inf, 1e300, -1e300, 1e-300]])
     singles = polynomial.single_bounds(bounds)
     assert singles.dtype == np.float32
-    pixels = np.concatenate([around, np.float32([np.nan, np.inf, -np.inf])])[:, None]
-    np.testing.assert_array_equal(pixels >= singles, pixels.astype(np.float64) >= bounds)
+    values = np.concatenate([around, np.float32([np.nan, np.inf, -np.inf])])[:, None]
+    np.testing.assert_array_equal(values >= singles, values.astype(np.float64) >= bounds)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 127, 129, 200])
@@ -129,8 +129,8 @@ def test_a_gradient_does_not_depend_on_its_batch(n):
     image = rng.normal(1200, 35, (150, 170)).astype(np.float32)
     at = np.stack([rng.integers(10, 141, 300), rng.integers(10, 161, 300)], axis=1).astype(np.int32)
     together, apart = np.empty((2, 300)), np.empty((2, n))
-    gradients.filter_patches(image, moments.NO_MASK, at, *filter_weights(10, 5), together)
-    gradients.filter_patches(image, moments.NO_MASK, at[:n], *filter_weights(10, 5), apart)
+    gradients.filter_patches(image, pixels.NO_MASK, at, *filter_weights(10, 5), together)
+    gradients.filter_patches(image, pixels.NO_MASK, at[:n], *filter_weights(10, 5), apart)
     assert np.isfinite(together).all()
     np.testing.assert_array_equal(apart, together[:, :n])
 
@@ -153,7 +153,7 @@ def test_tiles_are_reduced_as_numpy_does_it(ny, nx, tile, mask):
     rows, columns = ny // tile, nx // tile
     whole = np.where(fit, image, -np.inf)[: rows * tile, : columns * tile]
     maxima, counts = np.empty((rows, columns), dtype=np.float32), np.zeros(3, dtype=np.int64)
-    plane = moments.NO_MASK if mask is None else bad
+    plane = pixels.NO_MASK if mask is None else bad
     sources.reduce_tiles(image, plane, np.float32(115), tile, maxima, counts)
     np.testing.assert_array_equal(maxima, whole.reshape(rows, tile, columns, tile).max(axis=(1, 3)))
     assert counts.tolist() == counted

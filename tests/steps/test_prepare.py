@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpuanom.encoded import RiceImages
-from gpuanom.fits.opening.checksum import added_up
+from gpuanom.fits.opening.checksum import ones_complement_sum
 from gpuanom.records import NO_PIXELS, Ccd, CcdsTogether
 from tests import sky, tiles
 
@@ -51,7 +51,7 @@ def together():
     ]
     # What lies between the images, such as headers, is sent too. Each begins at a multiple of 16.
     data = b"".join(image.data.tobytes().ljust(2880, b"!") for image in images)
-    wanted = [added_up(image.data) for image in images]
+    wanted = [ones_complement_sum(image.data) for image in images]
     given = RiceImages(
         data=np.frombuffer(data, np.uint8),
         start=np.array([image.start + 2880 * i for i, image in enumerate(images)]),

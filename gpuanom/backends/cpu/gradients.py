@@ -15,15 +15,14 @@ import numpy.typing as npt
 from numba import types
 
 from gpuanom.backends.cpu import polynomial
-from gpuanom.backends.cpu.moments import NO_MASK, _doubles, _image, _mask
+from gpuanom.backends.cpu.pixels import DOUBLES, IMAGE, MASK, NO_MASK, UNFIT_GRADIENTS
 from gpuanom.backends.gradient_filter import filter_weights
 from gpuanom.native import doubles, native, prefetch_row
-from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Gradients, Integers, Unfit
+from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Gradients, Integers
 from gpuanom.settings import Settings
 
 AHEAD = 2
 """How many patches before its turn a patch is asked for from memory."""
-SPOILT = np.uint8(Unfit.GRADIENTS)
 
 
 def gradients(stack: CcdStack, points: npt.NDArray[np.int32], background: Background, settings: Settings) -> Gradients:
@@ -72,9 +71,7 @@ def _usable(
 
 
 @native(
-    types.void(
-        _image, _mask, types.Array(types.int32, 2, "C", readonly=True), _doubles, _doubles, types.float64[:, ::1]
-    )
+    types.void(IMAGE, MASK, types.Array(types.int32, 2, "C", readonly=True), DOUBLES, DOUBLES, types.float64[:, ::1])
 )
 def filter_patches(image: Any, bad: Any, points: Any, along: Any, across: Any, sums: Any) -> None:
     """The fused filter at some points.
@@ -130,7 +127,7 @@ def filter_patches(image: Any, bad: Any, points: Any, along: Any, across: Any, s
         if len(bad):
             for y in range(y0, y0 + size):
                 for x in range(x0, x0 + size):
-                    spoilt |= bad[y, x] & SPOILT
+                    spoilt |= bad[y, x] & UNFIT_GRADIENTS
         # Weights may be 0, but 0 times what is not finite is not finite either: such a pixel spoils both sums.
         good = spoilt == 0 and np.isfinite(dx) and np.isfinite(dy)
         sums[0, i], sums[1, i] = (dx, dy) if good else (np.nan, np.nan)

@@ -47,7 +47,7 @@ def connected_moments(v: Any, least: Any, allowed: Any, grown: Any, sums: Any) -
     Parameters
     ----------
     v : ndarray, (size, size) float64
-        The stamp, `gpuanom.backends.cpu.moments.UNFIT` where a pixel is unusable; size is at most 64.
+        The stamp, `gpuanom.backends.cpu.pixels.UNFIT` where a pixel is unusable; size is at most 64.
     least : float
     allowed, grown : ndarray, (size,) uint64
         Scratch.

@@ -15,18 +15,11 @@ import numpy.typing as npt
 from numba import types
 
 from gpuanom.backends.cpu.isophote import connected_moments
+from gpuanom.backends.cpu.pixels import DOUBLES, IMAGE, MASK, NO_MASK, PIXELS, fill_row
 from gpuanom.backends.cpu.polynomial import Terms
 from gpuanom.native import doubles, helper, native, prefetch_row
-from gpuanom.records import Doubles, FloatImage, Integers, Unfit
+from gpuanom.records import Doubles, FloatImage, Integers
 from gpuanom.settings import Settings
-
-UNFIT = -np.finfo(np.float64).max
-"""Stands for v where a pixel is unusable: below every threshold, and finite."""
-FINITE = np.finfo(np.float32).max
-SPOILT = np.uint8(Unfit.SOURCES)
-
-NO_MASK = np.zeros((0, 0), dtype=np.uint8)
-"""In place of the bad-pixel plane of a CCD that has none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +48,7 @@ def join(parts: list[Checked]) -> Checked:
     return Checked(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Checked)))
 
 
-def check(
+def check_candidates(
     image: FloatImage,
     bad: npt.NDArray[np.uint8] | None,
     terms: Terms,
@@ -88,26 +81,6 @@ def check(
     )  # fmt: skip
     y, x, n_above, n_isophote = whole[:, :n]
     return Checked(y, x, real[0, :n], n_above, real[1:4, :n].T, real[4:, :n].T, n_isophote)
-
-
-_image = types.Array(types.float32, 2, "C", readonly=True)
-_mask = types.Array(types.uint8, 2, "C", readonly=True)
-_doubles = types.Array(types.float64, 1, "C", readonly=True)
-_keys = types.Array(types.int64, 1, "C", readonly=True)
-
-
-@helper
-def fill_row(image: Any, bad: Any, offset: Any, slope: Any, across: Any, bend: Any, y: Any, x: Any, row: Any) -> Any:
-    """Fill `row` with v of the pixels from (y, x) on; `UNFIT` where one is unusable."""
-    a, b, size = offset[y], slope[y], len(row)
-    pixels, X, bends = image[y, x : x + size], across[x : x + size], bend[x : x + size]
-    for j in range(size):
-        v = np.float64(pixels[j]) - (a + X[j] * (b + bends[j]))
-        row[j] = v if abs(pixels[j]) <= FINITE else UNFIT
-    if len(bad):
-        flags = bad[y, x : x + size]
-        for j in range(size):
-            row[j] = UNFIT if flags[j] & SPOILT else row[j]
 
 
 @helper
@@ -143,7 +116,7 @@ def _add_row(row: Any, above: Any, least: Any, dy: Any, columns: Any) -> Any:
 
 @native(
     types.int64(
-        _image, _mask, _doubles, _doubles, _doubles, _doubles, _keys, types.int64, types.int64, types.float64,
+        IMAGE, MASK, DOUBLES, DOUBLES, DOUBLES, DOUBLES, PIXELS, types.int64, types.int64, types.float64,
         types.float64, types.float64, types.int64[:, ::1], types.float64[:, ::1],
     )
 )  # fmt: skip
@@ -163,7 +136,7 @@ def check_stamps(
     whole: Any,
     real: Any,
 ) -> Any:
-    """See `check`; the sources' (y, x, n_above, n_isophote) and (value, moments, isophote moments) go to whole, real.
+    """See `check_candidates`. The loop fills `whole` with y, x, n_above, n_isophote, and `real` with value and moments.
 
     Returns
     -------

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.backends.cpu.residual import BAD_AND_HIGH, CLIP, HIGH, ONE, SOURCE, THREE, TWO, USABLE, _residual
+from gpuanom.backends.cpu.residual import BAD_AND_HIGH, CLIP, HIGH, ONE, SOURCE, THREE, TWO, USABLE, residual_of
 from gpuanom.native import helper, inlined
 
 OWN_LIGHT = 64
@@ -15,7 +15,7 @@ the star may hide them itself."""
 
 
 @helper
-def _crosstalk(pixels: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any, bright: Any, numbers: Any,
+def add_crosstalk(pixels: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any, bright: Any, numbers: Any,
                hidden: Any, crosstalk: Any) -> None:  # fmt: skip
     """Add the residuals mirrored from the bright pixels of one row, which is not masked yet.
 
@@ -30,7 +30,7 @@ def _crosstalk(pixels: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, s
         if numbers[x] == HIGH or numbers[x] == BAD_AND_HIGH:
             mirrored = len(pixels) - 1 - x
             other = numbers[mirrored]
-            if other <= USABLE or not _residual(pixels[x], x, offset, slope, x_scaled, bend, scale) > bright:
+            if other <= USABLE or not residual_of(pixels[x], x, offset, slope, x_scaled, bend, scale) > bright:
                 continue
             if hidden[mirrored] == 0 and other <= SOURCE:
                 crosstalk[0] += min(other, CLIP)
@@ -40,7 +40,7 @@ def _crosstalk(pixels: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, s
 
 
 @helper
-def _add_rows(row0: Any, row1: Any, row2: Any, row3: Any, totals: Any, columns: Any, row_sum: Any) -> None:
+def add_rows(row0: Any, row1: Any, row2: Any, row3: Any, totals: Any, columns: Any, row_sum: Any) -> None:
     """Add up four masked rows: `totals` gets the sums of the columns over these rows, which `columns` goes on with."""
     s0 = s1 = s2 = s3 = np.int32(0)
     for x in range(len(row0)):
@@ -56,7 +56,7 @@ def _add_rows(row0: Any, row1: Any, row2: Any, row3: Any, totals: Any, columns: 
 
 
 @helper
-def _usable(row0: Any, row1: Any, row2: Any, row3: Any, n: Any) -> None:
+def count_usable(row0: Any, row1: Any, row2: Any, row3: Any, n: Any) -> None:
     """The number of usable pixels of each column of four rows that are not masked yet."""
     for x in range(len(row0)):
         a, b, c, d = row0[x], row1[x], row2[x], row3[x]
@@ -64,7 +64,7 @@ def _usable(row0: Any, row1: Any, row2: Any, row3: Any, n: Any) -> None:
 
 
 @helper
-def _in_fours(numbers: Any, sums: Any) -> None:
+def sums_of_fours(numbers: Any, sums: Any) -> None:
     """The sums of four neighbouring numbers each."""
     for j in range(len(sums)):
         at = np.uint64(4) * np.uint64(j)
@@ -72,7 +72,7 @@ def _in_fours(numbers: Any, sums: Any) -> None:
 
 
 @helper
-def _keep(numbers: Any, y: Any, first: Any, places: Any, parts: Any) -> Any:
+def copy_to_parts(numbers: Any, y: Any, first: Any, places: Any, parts: Any) -> Any:
     """Copy what the fine parts need of a row; `first` is the first part that does not end above. Returns its number."""
     while first < len(places) and places[first, 0] + 128 <= y:
         first += 1
@@ -86,7 +86,7 @@ def _keep(numbers: Any, y: Any, first: Any, places: Any, parts: Any) -> Any:
 
 
 @helper
-def _add_map(sums: Any, pending: Any, across: Any, is_last: Any, of_map: Any) -> None:
+def add_to_map(sums: Any, pending: Any, across: Any, is_last: Any, of_map: Any) -> None:
     """Add the sums of a row of cells to `pending`, and after the last such row of a row of the map, add these to that.
 
     The cells of the map are `across` cells wide.
@@ -104,6 +104,6 @@ def _add_map(sums: Any, pending: Any, across: Any, is_last: Any, of_map: Any) ->
 
 
 @inlined
-def _is_last(row: Any, across: Any, n_rows: Any) -> Any:
+def is_last_row(row: Any, across: Any, n_rows: Any) -> Any:
     """Whether a row of cells is the last one of a row of the map, whose cells are `across` cells high."""
     return row % across == across - 1 or row == n_rows - 1

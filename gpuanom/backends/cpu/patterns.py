@@ -13,10 +13,26 @@ import numpy as np
 from numba import types
 
 from gpuanom.backends.cpu import polynomial, spectrum
-from gpuanom.backends.cpu.moments import NO_MASK, _doubles, _image
-from gpuanom.backends.cpu.moments import _mask as _flags
-from gpuanom.backends.cpu.pattern_rows import _add_map, _add_rows, _crosstalk, _in_fours, _is_last, _keep, _usable
-from gpuanom.backends.cpu.residual import BAD, BOUNDS, MOST_COLUMNS, _hide, _mask, _seeds, _steps, rounded
+from gpuanom.backends.cpu.pattern_rows import (
+    add_crosstalk,
+    add_rows,
+    add_to_map,
+    copy_to_parts,
+    count_usable,
+    is_last_row,
+    sums_of_fours,
+)
+from gpuanom.backends.cpu.pixels import DOUBLES, IMAGE, MASK, NO_MASK
+from gpuanom.backends.cpu.residual import (
+    BAD,
+    BOUNDS,
+    MOST_COLUMNS,
+    find_seeds,
+    hide_sources,
+    mask_rows,
+    residual_steps,
+    rounded,
+)
 from gpuanom.backends.pattern_layout import (
     CELL,
     PART,
@@ -90,9 +106,9 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
 
 @native(
     types.void(
-        _image, _flags, _doubles, _doubles, _doubles, _doubles, types.float64, types.float64, types.int64,
+        IMAGE, MASK, DOUBLES, DOUBLES, DOUBLES, DOUBLES, types.float64, types.float64, types.int64,
         types.Array(types.int32, 2, "C", readonly=True), _plane16, _plane16, _plane64, _plane64, _plane64, _row64,
-        _row64, _row64, _row64, _row64, types.int64, _plane64, types.int64, _plane64, _doubles,
+        _row64, _row64, _row64, _row64, types.int64, _plane64, types.int64, _plane64, DOUBLES,
     )
 )  # fmt: skip
 def add_up(
@@ -161,54 +177,54 @@ def add_up(
                     continue
                 if len(bad):
                     flags = bad[y]
-                _steps(image[y], flags, offset[y], slope[y], x_scaled, bend, scale, bounds, whole, ring[at + k])
-            is_spoilt[ahead % 4] = _seeds(
+                residual_steps(image[y], flags, offset[y], slope[y], x_scaled, bend, scale, bounds, whole, ring[at + k])
+            is_spoilt[ahead % 4] = find_seeds(
                 ring[at], ring[at + 1], ring[at + 2], ring[at + 3], nx, totals, good, near, seeds[ahead % 8], sums[0]
             )
-            _add_map(
-                sums[0], pending[0], bin_width // 4, _is_last(ahead, bin_width // 4, n_rows),
+            add_to_map(
+                sums[0], pending[0], bin_width // 4, is_last_row(ahead, bin_width // 4, n_rows),
                 bin_sum[4 * ahead // bin_width],
             )  # fmt: skip
         row = ahead - 2
         if row < 0:
             continue
-        _hide(seeds, row, n_rows, hidden)
+        hide_sources(seeds, row, n_rows, hidden)
         at = 4 * (row % 4)
         row0, row1, row2, row3 = ring[at], ring[at + 1], ring[at + 2], ring[at + 3]
         if bright == bright:
             for y in range(4 * row, min(4 * row + 4, ny)):
-                _crosstalk(
+                add_crosstalk(
                     image[y], offset[y], slope[y], x_scaled, bend, scale, bright, ring[at + y % 4], hidden_pixels,
                     crosstalk,
                 )  # fmt: skip
         if is_spoilt[row % 4]:
-            _usable(row0, row1, row2, row3, usable)
-            _in_fours(usable, sums[2])
+            count_usable(row0, row1, row2, row3, usable)
+            sums_of_fours(usable, sums[2])
         else:
             sums[2] = 16
             sums[2, n_columns - 1] = 4 * (nx - 4 * (n_columns - 1))
         n_of_rows[:] = 0
         for x in range(0, width, MOST_COLUMNS):
             part = slice(x, min(x + MOST_COLUMNS, width))
-            _mask(row0[part], row1[part], row2[part], row3[part], hidden_pixels[part], good[part], n_of_rows)
-        _add_rows(row0, row1, row2, row3, totals, columns, of_rows)
+            mask_rows(row0[part], row1[part], row2[part], row3[part], hidden_pixels[part], good[part], n_of_rows)
+        add_rows(row0, row1, row2, row3, totals, columns, of_rows)
         for x in range(width):
             counts[x] += good[x]
         for y in range(4 * row, min(4 * row + 4, ny)):
             row_sum[y], row_count[y] = of_rows[y % 4], n_of_rows[y % 4]
-            first_part = _keep(ring[at + y % 4], y, first_part, places, parts)
-        _in_fours(totals, sums[0])
-        _in_fours(good, sums[1])
+            first_part = copy_to_parts(ring[at + y % 4], y, first_part, places, parts)
+        sums_of_fours(totals, sums[0])
+        sums_of_fours(good, sums[1])
         for j in range(n_columns):
             # The mean, rounded, of whole cells: those that the edge cuts off are in no part.
             cells[row, j] = np.int16((sums[0, j] + np.int32(8)) >> np.int32(4))
-        _add_map(
-            sums[0], pending[1], faint_width // 4, _is_last(row, faint_width // 4, n_rows),
+        add_to_map(
+            sums[0], pending[1], faint_width // 4, is_last_row(row, faint_width // 4, n_rows),
             faint_bin_sum[4 * row // faint_width],
         )  # fmt: skip
-        is_last, to = _is_last(row, side // 4, n_rows), 4 * row // side
+        is_last, to = is_last_row(row, side // 4, n_rows), 4 * row // side
         for k in range(3):
-            _add_map(sums[k], pending[2 + k], side // 4, is_last, maps[k][to])
+            add_to_map(sums[k], pending[2 + k], side // 4, is_last, maps[k][to])
     for x in range(nx):
         column_sum[x] += columns[x]
         column_count[x] += counts[x]

@@ -24,7 +24,7 @@ def evaluate(c: Doubles, Y: Doubles, X: Doubles) -> Doubles:
 
 
 class Terms(NamedTuple):
-    """What of `evaluate` depends on y or x alone: b = offset[y] + x[x] (slope[y] + bend[x]), to the bit."""
+    """The terms of `evaluate` that depend on y or x alone: b = offset[y] + x[x] (slope[y] + bend[x]), to the bit."""
 
     offset: Doubles
     slope: Doubles

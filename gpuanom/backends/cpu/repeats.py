@@ -9,7 +9,7 @@ import numpy.typing as npt
 from numba import types
 
 from gpuanom.backends.cpu import polynomial
-from gpuanom.backends.cpu.moments import FINITE, NO_MASK, SPOILT, UNFIT, _doubles, _image, _mask
+from gpuanom.backends.cpu.pixels import DOUBLES, FINITE, IMAGE, MASK, NO_MASK, UNFIT, UNFIT_SOURCES
 from gpuanom.backends.limits import (
     MAXIMA_A_CCD,
     MAXIMA_A_TILE,
@@ -62,7 +62,7 @@ def repeats(
 def _v(pixel: Any, flags: Any, offset: Any, slope: Any, across: Any, bend: Any) -> Any:
     """Return v of a pixel, or `UNFIT` where it is unusable."""
     v = np.float64(pixel) - (offset + across * (slope + bend))
-    return v if (abs(pixel) <= FINITE) & (flags & SPOILT == 0) else UNFIT
+    return v if (abs(pixel) <= FINITE) & (flags & UNFIT_SOURCES == 0) else UNFIT
 
 
 @helper
@@ -80,7 +80,7 @@ def _chosen(bright: Any) -> Any:
 
 @native(
     types.int64(
-        _image, _mask, _doubles, _doubles, _doubles, _doubles, types.Array(types.bool_, 2, "C"),
+        IMAGE, MASK, DOUBLES, DOUBLES, DOUBLES, DOUBLES, types.Array(types.bool_, 2, "C"),
         types.float32[:, ::1], types.int64, types.float64, types.float32, types.int64[::1], types.float64[::1],
     )
 )  # fmt: skip

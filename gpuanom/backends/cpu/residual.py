@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.backends.cpu.moments import FINITE
+from gpuanom.backends.cpu.pixels import FINITE, UNFIT_BACKGROUND
 from gpuanom.backends.pattern_layout import CELL
 from gpuanom.native import helper, inlined
-from gpuanom.records import Doubles, Unfit
+from gpuanom.records import Doubles
 from gpuanom.records.patterns import STEP
-
-SPOILT = np.uint8(Unfit.BACKGROUND)
 
 # Residuals in steps of 2^-12 sigma, as 16-bit numbers.
 CLIP = np.int16(14336)
@@ -55,13 +53,13 @@ def rounded(coefficients: Doubles, sigma: float) -> tuple[Doubles, float]:
 
 
 @inlined
-def _residual(pixel: Any, x: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any) -> Any:
+def residual_of(pixel: Any, x: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any) -> Any:
     """The residual of a pixel in steps, not yet rounded."""
     return (np.float64(pixel) - (offset + x_scaled[x] * (slope + bend[x]))) * scale
 
 
 @helper
-def _steps(pixels: Any, flags: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any, bounds: Any,
+def residual_steps(pixels: Any, flags: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any, bounds: Any,
            whole: Any, out: Any) -> None:  # fmt: skip
     """The residual of one row in whole steps, or what stands for bad pixels; no mask: no flags. `whole` is scratch.
 
@@ -69,20 +67,20 @@ def _steps(pixels: Any, flags: Any, offset: Any, slope: Any, x_scaled: Any, bend
     """
     lowest, highest = bounds[0], bounds[1]
     for x in range(len(pixels)):
-        v = _residual(pixels[x], x, offset, slope, x_scaled, bend, scale)
+        v = residual_of(pixels[x], x, offset, slope, x_scaled, bend, scale)
         v = v if v > lowest else lowest
         whole[x] = np.int32(np.rint(v if v < highest else highest))
     for x in range(len(pixels)):
         out[x] = np.int16(whole[x]) if abs(pixels[x]) <= FINITE else BAD
     for x in range(len(flags)):
         spoilt = BAD_AND_HIGH if out[x] == HIGH else BAD
-        out[x] = out[x] if flags[x] & SPOILT == 0 else spoilt
+        out[x] = out[x] if flags[x] & UNFIT_BACKGROUND == 0 else spoilt
     for x in range(len(pixels), len(out)):
         out[x] = BAD
 
 
 @helper
-def _seeds(row0: Any, row1: Any, row2: Any, row3: Any, nx: Any, totals: Any, hot: Any, near: Any, seeds: Any,
+def find_seeds(row0: Any, row1: Any, row2: Any, row3: Any, nx: Any, totals: Any, hot: Any, near: Any, seeds: Any,
            levels: Any) -> Any:  # fmt: skip
     """Which cells of a row of cells belong to sources: bit 0 with one cell on either side, bit 1 with two.
 
@@ -117,7 +115,7 @@ def _seeds(row0: Any, row1: Any, row2: Any, row3: Any, nx: Any, totals: Any, hot
 
 
 @helper
-def _hide(seeds: Any, row: Any, n_rows: Any, hidden: Any) -> None:
+def hide_sources(seeds: Any, row: Any, n_rows: Any, hidden: Any) -> None:
     """Fill `hidden` with -1 for the cells of a row that are masked, else 0.
 
     A source is in a cell at most one, or two, rows from theirs. Row k of cells is row k % 8 of `seeds`.
@@ -133,7 +131,7 @@ def _hide(seeds: Any, row: Any, n_rows: Any, hidden: Any) -> None:
 
 
 @helper
-def _mask(row0: Any, row1: Any, row2: Any, row3: Any, hidden: Any, good: Any, row_count: Any) -> None:
+def mask_rows(row0: Any, row1: Any, row2: Any, row3: Any, hidden: Any, good: Any, row_count: Any) -> None:
     """Mask four rows in place. `good` gets the number of pixels of each column that are not masked."""
     n0 = n1 = n2 = n3 = np.uint16(0)
     for x in range(len(row0)):

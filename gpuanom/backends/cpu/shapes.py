@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 
 from gpuanom.backends.cpu import polynomial
-from gpuanom.backends.cpu.moments import FINITE, NO_MASK, SPOILT, UNFIT, _doubles, _image, _keys, _mask, fill_row
+from gpuanom.backends.cpu.pixels import DOUBLES, FINITE, IMAGE, MASK, NO_MASK, PIXELS, UNFIT, UNFIT_SOURCES, fill_row
 from gpuanom.backends.limits import FIRST_WIDTH, FOR_WIDTH, SHAPES_A_CCD, SIGNAL_TO_NOISE, WIDTH_ROUNDS
 from gpuanom.native import doubles, helper, native, prefetch_row, sort
 from gpuanom.records import Background, CcdStack, Integers, Shapes, Sources
@@ -146,7 +146,7 @@ def _is_spoilt(
             pixel = image[y0 + i, x0 + j]
             n += (not abs(pixel) <= FINITE) or pixel >= saturation
             if len(bad):
-                n += bad[y0 + i, x0 + j] & SPOILT != 0
+                n += bad[y0 + i, x0 + j] & UNFIT_SOURCES != 0
     return n > 0
 
 
@@ -198,7 +198,7 @@ _table = types.Array(types.float64, 2, "C")
 
 @native(
     types.float64(
-        _image, _mask, _doubles, _doubles, _doubles, _doubles, _keys, types.int64, types.float32, types.float64,
+        IMAGE, MASK, DOUBLES, DOUBLES, DOUBLES, DOUBLES, PIXELS, types.int64, types.float32, types.float64,
         _table, _table, types.uint8[::1],
     )
 )  # fmt: skip

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numba import types
 
 from gpuanom.backends.cpu import moments, polynomial
-from gpuanom.backends.cpu.moments import FINITE, NO_MASK, SPOILT, _doubles, _image, _mask
+from gpuanom.backends.cpu.pixels import DOUBLES, FINITE, IMAGE, MASK, NO_MASK, UNFIT, UNFIT_SOURCES
 from gpuanom.backends.limits import MAXIMUM_THRESHOLD
 from gpuanom.native import helper, native, prefetch_row
 from gpuanom.records import Background, CcdStack, Doubles, FloatImage, Integers, Sources
@@ -31,7 +31,7 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
     tile = settings.stamp_size // 2
     counted = np.zeros((n_ccd, 3), dtype=np.int64)
     found: list[moments.Checked] = []
-    brightest = np.full((n_ccd, ny // tile, nx // tile), moments.UNFIT)
+    brightest = np.full((n_ccd, ny // tile, nx // tile), UNFIT)
     for i in range(n_ccd):
         image, bad = stack.images[i], None if stack.bad is None else stack.bad[i]
         maxima = np.empty((ny // tile, nx // tile), dtype=np.float32)
@@ -46,7 +46,7 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
         least = min(settings.threshold, MAXIMUM_THRESHOLD) * sigma
         limits = (settings.threshold * sigma, least)
         candidates = _candidates(image, bad, maxima, c, terms, limits, tile, brightest[i])
-        found.append(moments.check(image, bad, terms, sigma, candidates, settings))
+        found.append(moments.check_candidates(image, bad, terms, sigma, candidates, settings))
     ccd = np.repeat(np.arange(n_ccd), [f.y.size for f in found])
     merged = moments.join(found)
     return Sources(
@@ -135,7 +135,7 @@ def _largest(values: Any) -> Any:
 
 @helper
 def _count(image: Any, bad: Any, saturation: Any, y0: Any, y1: Any, top: Any, counts: Any) -> None:
-    """The same pixel by pixel: unfit ones left out of `top`; those that are unfit, bad and saturated are counted."""
+    """Fill `top` pixel by pixel, without pixels unfit for sources; count these, bad pixels and saturated ones."""
     top[:] = -np.inf
     flags = np.zeros(len(top), dtype=np.uint8)
     for y in range(y0, y1):
@@ -146,7 +146,7 @@ def _count(image: Any, bad: Any, saturation: Any, y0: Any, y1: Any, top: Any, co
         for x in range(len(top)):
             pixel = pixels[x]
             finite = abs(pixel) <= FINITE
-            fit = finite & (flags[x] & SPOILT == 0)
+            fit = finite & (flags[x] & UNFIT_SOURCES == 0)
             n_bad += np.uint32((not finite) | (flags[x] != 0))
             n_saturated += np.uint32(finite & (pixel >= saturation))
             n_unfit += np.uint32(not fit)
@@ -157,7 +157,7 @@ def _count(image: Any, bad: Any, saturation: Any, y0: Any, y1: Any, top: Any, co
         counts[2] += n_unfit
 
 
-@native(types.void(_image, _mask, types.float32, types.int64, types.float32[:, ::1], types.int64[::1]))
+@native(types.void(IMAGE, MASK, types.float32, types.int64, types.float32[:, ::1], types.int64[::1]))
 def reduce_tiles(image: Any, bad: Any, saturation: Any, tile: Any, maxima: Any, counts: Any) -> None:
     """One pass over the image, a row of tiles at a time: raw maxima of the full tiles, and counts.
 
@@ -190,7 +190,7 @@ def reduce_tiles(image: Any, bad: Any, saturation: Any, tile: Any, maxima: Any, 
 
 @native(
     types.int64(
-        _image, _mask, types.boolean[:, ::1], types.float32[:, ::1], _doubles, _doubles, _doubles, _doubles,
+        IMAGE, MASK, types.boolean[:, ::1], types.float32[:, ::1], DOUBLES, DOUBLES, DOUBLES, DOUBLES,
         types.float64, types.float64, types.int64, types.int64[::1],
         types.Array(types.float64, 2, "C"),
     )
@@ -240,7 +240,7 @@ def list_candidates(
                 continue
             for x in range(j * tile, (j + 1) * tile):
                 pixel = image[y, x]
-                if pixel < least_here or not abs(pixel) <= FINITE or (len(bad) and bad[y, x] & SPOILT):
+                if pixel < least_here or not abs(pixel) <= FINITE or (len(bad) and bad[y, x] & UNFIT_SOURCES):
                     continue
                 v = np.float64(pixel) - (offset[y] + across[x] * (slope[y] + bend[x]))
                 if v > best[i, j]:

@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 
 from gpuanom.backends.cpu import polynomial
-from gpuanom.backends.cpu.moments import NO_MASK, UNFIT, _doubles, _image, _keys, _mask, fill_row
+from gpuanom.backends.cpu.pixels import DOUBLES, IMAGE, MASK, NO_MASK, PIXELS, UNFIT, fill_row
 from gpuanom.native import doubles, native
 from gpuanom.records import Background, CcdStack, FloatImage, Sources
 from gpuanom.settings import Settings
@@ -32,9 +32,7 @@ def stamps(stack: CcdStack, background: Background, sources: Sources, settings: 
 
 
 @native(
-    types.void(
-        _image, _mask, _doubles, _doubles, _doubles, _doubles, _keys, _doubles, types.Array(types.float32, 3, "C")
-    )
+    types.void(IMAGE, MASK, DOUBLES, DOUBLES, DOUBLES, DOUBLES, PIXELS, DOUBLES, types.Array(types.float32, 3, "C"))
 )
 def cut_stamps(
     image: Any, bad: Any, offset: Any, slope: Any, across: Any, bend: Any, at: Any, value: Any, out: Any

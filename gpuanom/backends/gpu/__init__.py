@@ -53,7 +53,7 @@ from gpuanom.settings import Settings
 Record = TypeVar("Record")
 
 ALIGNMENT = 64
-"""Of each array that is copied home, in bytes."""
+"""Each array that is copied to the host begins at a multiple of so many bytes."""
 
 
 class GpuBackend:
@@ -216,18 +216,18 @@ class GpuBackend:
         """See `gpuanom.backends.protocol.Backend.to_host`; slots without a source or a gradient are left out here."""
         with self.working("copy home"):
             arrays: list[Array] = []
-            _changed(record, arrays.append)
-            home = dict(zip(map(id, arrays), _copied(arrays), strict=True))
+            _map_arrays(record, arrays.append)
+            home = dict(zip(map(id, arrays), _copy_to_host(arrays), strict=True))
             self.stream.synchronize()
             self.staging.done()
-        return _filled(_changed(record, lambda array: home[id(array)]))  # type: ignore[no-any-return]
+        return _without_empty_slots(_map_arrays(record, lambda array: home[id(array)]))  # type: ignore[no-any-return]
 
 
-def _copied(arrays: Sequence[Array]) -> list[npt.NDArray[Any]]:
-    """Host copies that are complete once the stream is synchronised.
+def _copy_to_host(arrays: Sequence[Array]) -> list[npt.NDArray[Any]]:
+    """Begin to copy arrays to the host; the copies are complete once the stream is synchronised.
 
-    They are pinned, since into other memory the copy would wait for the device, once for each array; and they share
-    one piece of memory, which takes the time of one of them to be had.
+    The copies lie in pinned memory: a copy to other memory would wait for the device, once for each array. They share
+    one piece of memory: to allocate all of it takes as long as to allocate the memory of one array.
     """
     begins = [0, *accumulate(-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays)]
     memory = pinned.empty((begins[-1],), np.uint8) if begins[-1] else np.empty(0, np.uint8)
@@ -240,29 +240,29 @@ def _copied(arrays: Sequence[Array]) -> list[npt.NDArray[Any]]:
     return copies
 
 
-def _changed(record: Any, change: Callable[[Array], Any]) -> Any:
-    """A record with other arrays in place of those of the device; what is on the host already stays."""
+def _map_arrays(record: Any, change: Callable[[Array], Any]) -> Any:
+    """Return a record in which each array of the device is replaced by what `change` makes of it."""
     if isinstance(record, cupy.ndarray):
         return change(record)
     if isinstance(record, tuple | list):
-        return type(record)([_changed(part, change) for part in record])
+        return type(record)([_map_arrays(part, change) for part in record])
     if not hasattr(type(record), "__dataclass_fields__"):
         return record
-    if isinstance(record, Sources):  # what they hold of the brightest pixels stays on the device
+    if isinstance(record, Sources):  # the brightest pixels of tiles stay on the device
         record = changed(record, brightest=None)
     kind = cupy.ndarray
     return changed(
         record,
         **{
-            name: change(value) if isinstance(value, kind) else _changed(value, change)
+            name: change(value) if isinstance(value, kind) else _map_arrays(value, change)
             for name, value in vars(record).items()
         },
     )
 
 
-def _filled(record: Any) -> Any:
+def _without_empty_slots(record: Any) -> Any:
     if isinstance(record, tuple | list):
-        return type(record)(_filled(part) for part in record)
+        return type(record)(_without_empty_slots(part) for part in record)
     if isinstance(record, Sources):
-        return sources.filled(record)
-    return gradients.filled(record) if isinstance(record, Gradients) else record
+        return sources.without_empty_slots(record)
+    return gradients.without_empty_slots(record) if isinstance(record, Gradients) else record

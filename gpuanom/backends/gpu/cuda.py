@@ -1,4 +1,4 @@
-"""What CuPy says of this machine's CUDA: one function a question.
+"""Questions to CuPy about this machine's CUDA, one function each.
 
 `devices` and `diagnosis` ask here and nowhere else, so that tests can answer in CuPy's place: its own types cannot be
 changed. What CuPy raises goes through, an error of the CUDA runtime with its number in ``status``.

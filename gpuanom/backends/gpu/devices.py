@@ -56,7 +56,7 @@ def check(number: int) -> str:
     try:
         properties = cuda.properties(number)
     except Exception as error:
-        raise DeviceError(f"device '{number}': {_said(error)}") from None
+        raise DeviceError(f"device '{number}': {_with_remedy(error)}") from None
     capability = 10 * int(properties["major"]) + int(properties["minor"])
     if capability < OLDEST:
         raise DeviceError(
@@ -67,7 +67,7 @@ def check(number: int) -> str:
     try:
         cuda.memory(number)
     except Exception as error:
-        raise DeviceError(f"device '{number}': {_said(error)}") from None
+        raise DeviceError(f"device '{number}': {_with_remedy(error)}") from None
     _check_compiling(number)
     return device_name(properties)
 
@@ -194,7 +194,7 @@ def _why_none(error: Exception) -> str:
             f"CuPy is built for CUDA {version(built)}, the NVIDIA driver supports CUDA {version(driver)}"
             f" ({remedy(driver // 1000)}; or update the driver)"
         )
-    return _invisible() if getattr(error, "status", None) == NO_DEVICE else _said(error)
+    return _invisible() if getattr(error, "status", None) == NO_DEVICE else _with_remedy(error)
 
 
 def _invisible() -> str:
@@ -203,5 +203,5 @@ def _invisible() -> str:
     return f"the NVIDIA driver finds no GPU ({hint}nvidia-smi lists those it has; --device cpu)"
 
 
-def _said(error: Any) -> str:
+def _with_remedy(error: Any) -> str:
     return f"{printable(str(error))} ({_REMEDIES.get(getattr(error, 'status', -1), _OTHERWISE)})"

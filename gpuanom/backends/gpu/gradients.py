@@ -26,7 +26,8 @@ def gradients(stack: CcdStack, points: Array, background: Background, settings: 
     """See `gpuanom.backends.protocol.Backend.gradients`.
 
     The result has one slot for each wanted point of each CCD: the usable points in draw order, then NaN, which has no
-    orientation and is not counted. So nothing waits for the host to learn how many there are; `filled` leaves them out.
+    orientation and is not counted. So nothing waits for the host to learn how many there are; `without_empty_slots`
+    leaves the empty ones out.
     """
     n_ccd, ny, nx = stack.shape
     n_draws = points.shape[1]
@@ -56,7 +57,7 @@ def gradients(stack: CcdStack, points: Array, background: Background, settings: 
     return Gradients(owner, dx, dy, flat_dx, flat_dy, n_points)
 
 
-def filled(found: Gradients) -> Gradients:
+def without_empty_slots(found: Gradients) -> Gradients:
     """Gradients on the host without their empty slots, in (ccd, draw) order."""
     counted = np.isfinite(found.dx)
     return replace(

@@ -50,15 +50,15 @@ _KERNEL = re.compile(
     r'extern "C" __global__ void\s+(?:__launch_bounds__\((?P<bounds>[^)]*)\)\s+)?(?P<name>\w+)\((?P<arguments>[^)]*)\)'
 )
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_ABOUT = operator.attrgetter("dtype", "flags.c_contiguous", "device.id")
-"""What a launch must know of an array."""
+_TYPE_AND_PLACE = operator.attrgetter("dtype", "flags.c_contiguous", "device.id")
+"""The properties of an array that a launch checks."""
 _ERROR = re.compile(r"^(?P<file>\w+\.cuh?)\((?P<line>\d+)\): (?:catastrophic )?error:? ?(?P<what>.*)$", re.MULTILINE)
 
 
-_Take: TypeAlias = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+_Pick: TypeAlias = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
-def _taking(places: Sequence[int]) -> _Take:
+def _picker(places: Sequence[int]) -> _Pick:
     """A function that takes the items at these places of a tuple, without a loop in Python where there are several."""
     if len(places) > 1:
         return operator.itemgetter(*places)
@@ -66,9 +66,9 @@ def _taking(places: Sequence[int]) -> _Take:
 
 
 @lru_cache(maxsize=256)
-def _given(absent: tuple[bool, ...]) -> _Take:
+def _picker_of_present(absent: tuple[bool, ...]) -> _Pick:
     """A function that takes those of a kernel's arrays that are given."""
-    return _taking([i for i, is_absent in enumerate(absent) if not is_absent])
+    return _picker([i for i, is_absent in enumerate(absent) if not is_absent])
 
 
 def _device() -> int:
@@ -160,10 +160,10 @@ class Kernel:
 
     def __init__(self, step: str, name: str) -> None:
         self.step, self.name = step, name
-        self._sound: set[tuple[Any, ...]] = set()
-        """What `_checked` found to be right of the arrays of earlier launches."""
+        self._checked_before: set[tuple[Any, ...]] = set()
+        """The properties of the arrays of earlier launches, which were found to be right."""
         # The same numbers come again with every exposure. 1, 1.0 and True are kept apart.
-        self._sized = lru_cache(maxsize=256, typed=True)(self._numbers)
+        self._sized_numbers = lru_cache(maxsize=256, typed=True)(self._numbers)
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any, shared: int = 0) -> None:
         """Launch on the current device and stream; nothing is launched when the grid is empty.
@@ -192,38 +192,38 @@ class Kernel:
 
     def _checked(self, arguments: tuple[Any, ...], device: int) -> tuple[Any, ...]:
         """The arguments as they are passed to CuPy: numbers sized, arrays as they are."""
-        wanted = self._wanted
+        wanted = self._signature
         if len(arguments) != len(wanted):
             raise TypeError(f"kernel {self.name} takes {len(wanted)} arguments, not {len(arguments)}")
-        arrays_of, numbers_of, in_order = self._taken
+        arrays_of, numbers_of, in_order = self._pickers
         arrays = arrays_of(arguments)
         # An exposure has 600 arguments. What is known to be right is compared, by functions written in C.
         absent = tuple(map(operator.is_, arrays, repeat(None)))
         try:
-            about = device, absent, *map(_ABOUT, _given(absent)(arrays))
+            about = device, absent, *map(_TYPE_AND_PLACE, _picker_of_present(absent)(arrays))
         except AttributeError:  # something else than a device array, which is refused by name
             self._check_arrays(arrays_of(wanted), arrays, device)
             raise
-        if about not in self._sound:
+        if about not in self._checked_before:
             self._check_arrays(arrays_of(wanted), arrays, device)
-            self._sound.add(about)
-        return in_order((*arrays, *self._sized(*numbers_of(arguments))))
+            self._checked_before.add(about)
+        return in_order((*arrays, *self._sized_numbers(*numbers_of(arguments))))
 
     @cached_property
-    def _wanted(self) -> tuple[Argument, ...]:
+    def _signature(self) -> tuple[Argument, ...]:
         return signatures(self.step)[self.name]
 
     @cached_property
-    def _taken(self) -> tuple[_Take, _Take, _Take]:
+    def _pickers(self) -> tuple[_Pick, _Pick, _Pick]:
         """Functions that take the arrays and the numbers of the arguments, and that put the two in order again."""
-        arrays = [i for i, argument in enumerate(self._wanted) if argument.array]
-        numbers = [i for i, argument in enumerate(self._wanted) if not argument.array]
+        arrays = [i for i, argument in enumerate(self._signature) if argument.array]
+        numbers = [i for i, argument in enumerate(self._signature) if not argument.array]
         every = arrays + numbers
-        return _taking(arrays), _taking(numbers), _taking([every.index(i) for i in range(len(every))])
+        return _picker(arrays), _picker(numbers), _picker([every.index(i) for i in range(len(every))])
 
     def _numbers(self, *numbers: Any) -> list[np.generic]:
         """Numbers of the types of the signature."""
-        wanted = self._taken[1](self._wanted)
+        wanted = self._pickers[1](self._signature)
         return [self._number(argument, number) for argument, number in zip(wanted, numbers, strict=True)]
 
     def function(self) -> Any:

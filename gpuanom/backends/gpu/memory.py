@@ -20,7 +20,7 @@ BYTES_A_CCD = 9 * 2**20
 """Drawn points, their scratch and results (8 MB at the default settings), and the sums of powers (0.4 MiB); the 40 KB
 for shapes and repeats lie within."""
 BYTES_A_PROCESS = 15 * 2**30
-"""What a process needs at least where several share the device: an exposure of 61 CCDs of 2048 x 4096 in each lane."""
+"""Least memory of a process where several share the device: an exposure of 61 CCDs of 2048 x 4096 in each lane."""
 MOST_CCDS = 65535
 """The CCDs of a stack lie along a grid's z axis."""
 

@@ -14,7 +14,7 @@ BLOCKS_A_CCD = 256
 """Blocks among which the candidates of a CCD are dealt out; a CCD mostly has some hundreds."""
 
 
-def check(
+def check_candidates(
     stack: CcdStack,
     background: Background,
     listed: Array,

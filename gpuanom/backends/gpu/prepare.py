@@ -24,32 +24,32 @@ def prepare(ccds: Iterable[Ccd | CcdsTogether], most: int, staging: Staging | No
     staging = staging or Staging()
     images = bad = raw = damaged = None
     saturation: list[float] = []
-    compressed: rice.TileUpload | None = None
-    for given in ccds:
+    tiles: rice.TileUpload | None = None
+    for item in ccds:
         i = len(saturation)
-        of_given, image = (given.ccds, given.images) if isinstance(given, CcdsTogether) else ([given], given.image)
+        arrived, image = (item.ccds, item.images) if isinstance(item, CcdsTogether) else ([item], item.image)
         if images is None:
             images = cupy.empty((most, *_counted(*image.shape)), np.float32)
         if isinstance(image, RiceImage | RiceImages):
-            if compressed is None:
+            if tiles is None:
                 # Room for all at once, as CCDs of one exposure compress much alike.
-                compressed = rice.TileUpload(staging.upload, int(1.1 * most * image.data.nbytes / len(of_given)), most)
+                tiles = rice.TileUpload(staging.upload, int(1.1 * most * image.data.nbytes / len(arrived)), most)
             if isinstance(image, RiceImages):
-                compressed.add_several(i, image)
+                tiles.add_several(i, image)
             else:
-                compressed.add(i, image)
+                tiles.add(i, image)
         elif isinstance(image, RawImage):
             if raw is None:
                 raw = cupy.empty(images[0].nbytes, np.uint8)
             # The stream keeps the order: these bytes are converted before the next CCD's take their place.
-            staging.upload(image.data, raw[: image.data.nbytes], image.place, image.lent)
+            staging.upload(image.data, raw[: image.data.nbytes], image.on_disk, image.lent)
             if image.datasum is not None:
                 damaged = cupy.full(most, -1, np.int32) if damaged is None else damaged
                 compare_sums(raw, [(i, 0, image.data.nbytes, image.datasum)], damaged)
             pixels(raw[: image.data.nbytes], image, images[i])
         else:
             staging.upload(image, images[i])
-        for ccd in of_given:
+        for ccd in arrived:
             if ccd.bad is not None:
                 if bad is None:
                     bad = cupy.zeros(images.shape, np.uint8)
@@ -63,7 +63,7 @@ def prepare(ccds: Iterable[Ccd | CcdsTogether], most: int, staging: Staging | No
         images=images[:n],
         bad=None if bad is None else bad[:n],
         saturation=cupy.asarray(np.array(saturation, dtype=np.float32)),
-        damaged=compressed.decode(images[:n], damaged) if compressed else damaged,
+        damaged=tiles.decode(images[:n], damaged) if tiles else damaged,
     )
 
 

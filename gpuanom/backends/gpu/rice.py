@@ -33,7 +33,7 @@ def decode(images: Iterable[tuple[int, RiceImage]], stack: Array, upload: Upload
     Parameters
     ----------
     images : iterable of (int, RiceImage)
-        BytesOnDisk in the stack, each at most once, and image; each is on its way before the next one is asked for.
+        Place in the stack, each at most once, and image; each is on its way before the next one is asked for.
     stack : device array, (n_ccd, ny, nx) float32
         Written where an image is given, else left alone.
     upload : callable, optional
@@ -94,7 +94,7 @@ class TileUpload:
         self._check(place, image, (image.seed,))
         tiles = (image.start[None], image.size[None], image.blank, image.scale[None], image.zero[None])
         wholes = self._put(tiles, image.data.size)
-        begin = self._send(image.data, image.place, image.lent)
+        begin = self._send(image.data, image.on_disk, image.lent)
         if image.datasum is not None:
             self._sums.append((place, begin, image.data.nbytes, image.datasum))
         if image.decoded:
@@ -144,7 +144,7 @@ class TileUpload:
         self._wanted += [(of_image, *form, seed) for of_image, seed in enumerate(seeds, place)]
 
     def decode(self, stack: Array, damaged: Array | None = None) -> Array:
-        """Decode what was sent; see `decode` for argument and result. `damaged` holds what is known already."""
+        """Decode the images that were sent; see `decode`. `damaged` names the CCDs that are known to be damaged."""
         n_ccd, ny, nx = stack.shape
         damaged = cupy.full(n_ccd, -1, np.int32) if damaged is None else damaged
         if not self._wanted:
@@ -182,7 +182,7 @@ class TileUpload:
         return damaged
 
     def _check(self, place: int, image: RiceImage | RiceImages, seeds: Sequence[int]) -> None:
-        """Refuse what would make the kernel read or write where it must not."""
+        """Refuse an image for which the kernel would read or write outside of its arrays."""
         ny, nx = image.shape
         rows, columns = image.tile
         if self._shape not in (None, image.shape):
@@ -205,7 +205,7 @@ class TileUpload:
         """The byte where the next array will begin."""
         return -(-self._used // ALIGNMENT) * ALIGNMENT
 
-    def _send(self, host: npt.NDArray[Any], place: BytesOnDisk | None = None, lent: bool = False) -> int:
+    def _send(self, host: npt.NDArray[Any], on_disk: BytesOnDisk | None = None, lent: bool = False) -> int:
         """Upload an array behind those that were; the byte where it begins."""
         begin = self._next()
         end = begin + host.nbytes
@@ -217,7 +217,7 @@ class TileUpload:
             larger[: self._used] = self._data[: self._used]
             self._data = larger
         if host.nbytes:
-            self._upload(host, self._data[begin:end], place, lent)
+            self._upload(host, self._data[begin:end], on_disk, lent)
         self._used = end
         return begin
 
@@ -270,8 +270,8 @@ class _Columns:
         return np.ascontiguousarray(self._numbers[:, :n]), False
 
 
-def _upload(host: npt.NDArray[Any], target: Array, _place: BytesOnDisk | None = None, _lent: bool = False) -> None:
-    """Without pinned memory."""
+def _upload(host: npt.NDArray[Any], target: Array, _on_disk: BytesOnDisk | None = None, _lent: bool = False) -> None:
+    """Copy a host array to the device, without pinned memory."""
     source = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
     target.reshape(-1).view(np.uint8).set(source)
 
@@ -281,7 +281,7 @@ _lock = threading.Lock()
 
 
 def _random_on_device() -> Array:
-    """The same on the current device, for all of its streams: waited for when it is sent, once a process."""
+    """`random_numbers` on the current device, for all of its streams: sent and waited for once in a process."""
     device = cupy.cuda.Device().id
     with _lock:
         if device not in _random:

@@ -2,7 +2,7 @@
 
 How many sources there are is known on the device alone, until the exposure's results are copied home. So every tile has
 a slot, as many as there can be sources; what follows on the device passes over the empty ones, whose moments are NaN,
-and `filled` leaves them out on the host.
+and `without_empty_slots` leaves them out on the host.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EMPTY = -1
 
 
 def sources(stack: CcdStack, background: Background, settings: Settings) -> Sources:
-    """See `gpuanom.backends.protocol.Backend.sources`; empty slots have y = `EMPTY` and NaN moments until `filled`."""
+    """See `gpuanom.backends.protocol.Backend.sources`; empty slots have y = `EMPTY` and NaN moments."""
     n_ccd, ny, nx = stack.shape
     tile = settings.stamp_size // 2
     rows, columns = ny // tile, nx // tile
@@ -58,11 +58,11 @@ def sources(stack: CcdStack, background: Background, settings: Settings) -> Sour
         (n_ccd,), (1024,), value, pixel, background.sigma, settings.threshold, rows, columns, settings.stamp_size // 2,
         ny, nx, listed, n_listed,
     )  # fmt: skip
-    found = moments.check(stack, background, listed, n_listed, n_bad, n_saturated, settings)
+    found = moments.check_candidates(stack, background, listed, n_listed, n_bad, n_saturated, settings)
     return replace(found, brightest=value)
 
 
-def filled(slots: Sources) -> Sources:
+def without_empty_slots(slots: Sources) -> Sources:
     """Sources on the host without their empty slots, in (ccd, y, x) order."""
     found = np.flatnonzero(slots.y != EMPTY)
     found = found[np.lexsort((slots.x[found], slots.y[found], slots.ccd[found]))]

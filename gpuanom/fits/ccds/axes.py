@@ -1,4 +1,4 @@
-"""How the CCDs of an exposure lie along common axes, by their world coordinates (METHOD.md, "As built").
+"""How the CCDs of an exposure are turned to common axes: by the camera rule, or by their WCS (METHOD.md, "As built").
 
 The orientations of several CCDs can be compared only along common axes. Where the camera rule does
 not say how the CCDs lie in the focal plane, the axes of one CCD are the common axes: of the CCDs
@@ -14,21 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import itemgetter
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from gpuanom.cameras.rules import CameraRule
+from gpuanom.fits.ccds.wcs import cd_columns, latitude_is_first, reference_point, sky_axes
 from gpuanom.fits.headers.hdus import FileHeaders
-from gpuanom.fits.headers.values import (
-    Cards,
-    all_cd_cards,
-    latitude_is_first,
-    number,
-    number_of_turn,
-    sky_axes,
-    turn,
-)
+from gpuanom.fits.headers.values import Cards, matches
 from gpuanom.naming import natural_key
 from gpuanom.records import Doubles, Turn
 
@@ -71,7 +64,7 @@ def _sky(rule: CameraRule, cards: Cards) -> _Sky | None:
     matrix = sky_axes(cards)
     if matrix is None:
         return None
-    return _Sky(matrix, _reference_point(cards) if rule.turn == "mosaic" else None)
+    return _Sky(matrix, reference_point(cards) if rule.turn == "mosaic" else None)
 
 
 def _skies(rule: CameraRule, headers: FileHeaders) -> Sequence[_Sky | None]:
@@ -81,11 +74,11 @@ def _skies(rule: CameraRule, headers: FileHeaders) -> Sequence[_Sky | None]:
 
 
 def _plain_skies(rule: CameraRule, headers: FileHeaders) -> Sequence[_Sky | None] | None:
-    """What `_skies` returns, of images with the same CTYPE cards; None where anything else of the WCS is unusual."""
+    """The same as `_skies`, for images with the same CTYPE cards; None where anything else of the WCS is unusual."""
     n, latitude_first = len(headers.of_images), latitude_is_first(Cards(headers.of_images[0], headers.headers[0]))
     if latitude_first is None:
         return [None] * n
-    columns, points = all_cd_cards(headers), [headers.numbers(f"CRVAL{axis}") for axis in (1, 2)]
+    columns, points = cd_columns(headers), [headers.numbers(f"CRVAL{axis}") for axis in (1, 2)]
     if columns is None or None in points:
         return None
     c11, c12, c21, c22 = np.array(columns)
@@ -156,7 +149,7 @@ class Mosaic:
         return self._axes(name, _sky(self.rule, cards))
 
     def _all_axes(self, names: Sequence[str], skies: Sequence[_Sky]) -> list[CcdAxes]:
-        """What `_axes` returns for each of several CCDs with a WCS."""
+        """Return the axes of several CCDs with a WCS, as `_axes` does for one."""
         matrices = map(itemgetter(0), skies)
         if self.rule.turn == "none" and not self.rule.quarter_ccds:
             _, _, why, _ = self._axes(names[0], skies[0])
@@ -164,7 +157,7 @@ class Mosaic:
         if self.sky is None:
             return list(map(self._axes, names, skies))
         turns = _relative(self.sky, skies)
-        whys = [f"{_WORDS[found]}, by its WCS beside CCD {self.first}'s" for found in Turn]
+        whys = [f"{_WORDS[found]}, as its WCS says beside that of {self.first}" for found in Turn]
         axes = list(map(CcdAxes, turns, matrices, map(whys.__getitem__, turns)))
         axes[names.index(self.first)] = self._axes(self.first, self.sky)
         return axes
@@ -172,17 +165,17 @@ class Mosaic:
     def _axes(self, name: str, sky: _Sky | None) -> CcdAxes:
         matrix = None if sky is None else sky.matrix
         if self.rule.turn != "mosaic":
-            found = turn(self.rule, name, matrix)
+            found = turn_by_rule(self.rule, name, matrix)
             return CcdAxes(found, matrix, f"camera rule '{self.rule.name}': {_WORDS[found]}")
         if self.sky is None:
             return CcdAxes(Turn.NONE, matrix, "no CCD has a celestial WCS: angles are along the CCD's own axes")
         if sky is None:
-            remark = f"no celestial WCS says how it lies beside CCD {self.first}: taken as it is" if self.turned else ""
+            remark = f"no celestial WCS says how it lies beside {self.first}: taken as it is" if self.turned else ""
             return CcdAxes(Turn.NONE, None, remark or "no celestial WCS: taken as it is", remark)
         if name == self.first:
             return CcdAxes(Turn.NONE, matrix, "its axes stand for the focal plane's (first CCD with a celestial WCS)")
         (found,) = _relative(self.sky, [sky])
-        return CcdAxes(found, matrix, f"{_WORDS[found]}, by its WCS beside CCD {self.first}'s")
+        return CcdAxes(found, matrix, f"{_WORDS[found]}, as its WCS says beside that of {self.first}")
 
 
 def axes_of_file(rule: CameraRule, names: tuple[str | None, ...], headers: FileHeaders) -> list[CcdAxes]:
@@ -217,6 +210,40 @@ _WORDS = {
 }
 
 
+def turn_by_rule(rule: CameraRule, name: str, matrix: Matrix | None) -> Turn:
+    """Return how the axes of a CCD are turned to those of the focal plane, by the camera's rule alone.
+
+    Parameters
+    ----------
+    rule : CameraRule
+        Its `quarter_ccds` and `turn`. For the turn ``wcs``, the axes of the focal plane are those
+        of a CCD with CD1_2 > 0, CD2_1 < 0 and no diagonal terms.
+    name : str
+        Name of the CCD.
+    matrix : tuple of 4 floats, or None
+        CD1_1, CD1_2, CD2_1, CD2_2 of the CCD, degrees per pixel.
+
+    Returns
+    -------
+    Turn
+        For ``wcs``, the nearest combination of quarter turns and reflections.
+    """
+    if matches(name, rule.quarter_ccds):
+        return Turn.QUARTER
+    if rule.turn != "wcs" or matrix is None:
+        return Turn.NONE
+    c11, c12, c21, c22 = matrix
+    # Focal-plane axes from CCD axes: the inverse of [[0, 1], [-1, 0]] times CD.
+    return Turn(_turn_numbers(-c21, -c22, c11, c12))
+
+
+def _turn_numbers(m11: Any, m12: Any, m21: Any, m22: Any) -> Any:
+    """Return the number of the `Turn` that is nearest to a matrix; the numbers of several where elements are arrays."""
+    quarter = abs(m12) + abs(m21) > abs(m11) + abs(m22)
+    mirrored = m11 * m22 - m12 * m21 < 0
+    return quarter + 2 * mirrored
+
+
 def _relative(first: _Sky, skies: Sequence[_Sky]) -> list[Turn]:
     """Return the turn, to the nearest quarter, from the axes of each CCD to those of the first CCD."""
     if not skies:
@@ -230,7 +257,7 @@ def _relative(first: _Sky, skies: Sequence[_Sky]) -> list[Turn]:
         # the first CCD's.
         m11, m12 = sign * (r22 * c11 - r12 * c21), sign * (r22 * c12 - r12 * c22)
         m21, m22 = sign * (r11 * c21 - r21 * c11), sign * (r11 * c22 - r21 * c12)
-        turns = number_of_turn(m11, m12, m21, m22)
+        turns = _turn_numbers(m11, m12, m21, m22)
     return list(map(_TURNS.__getitem__, turns.tolist()))
 
 
@@ -262,13 +289,3 @@ def _carried(
         sine * c12 + cosine * c22,
     )
     return np.stack(carried)
-
-
-def _reference_point(cards: Cards) -> tuple[float, float] | None:
-    """Return longitude and latitude of a CCD's reference point in degrees; None where the header has none."""
-    values = [number(cards.get(f"CRVAL{axis}")) for axis in (1, 2)]
-    if not all(math.isfinite(value) for value in values):
-        return None
-    if str(cards.get("CTYPE1") or "")[:4] in ("DEC-", "GLAT", "ELAT"):
-        values.reverse()
-    return values[0], values[1]

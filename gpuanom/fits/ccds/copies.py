@@ -9,8 +9,9 @@ from typing import Any
 from gpuanom.errors import InputError
 from gpuanom.fits.ccds.names import detector_cards
 from gpuanom.fits.ccds.pixels import numbers
+from gpuanom.fits.headers.hdus import Hdu
 from gpuanom.fits.headers.values import Cards, card
-from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.opening.file import File
 
 # Cards that change when a file is packed, unpacked or copied.
 _BOOKKEEPING_WORDS = (

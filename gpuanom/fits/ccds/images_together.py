@@ -1,8 +1,9 @@
 """Rice-coded images that follow each other in a file, read by one read and checked by one call of a native loop.
 
-This is the way of an exposure to a GPU as long as nothing is unusual. Otherwise `RiceFile.read` returns None, and the
-images are read one by one, which says what is wrong with which. What the headers say is found out for all images at
-once, before the first is read: a thread that has copied megabytes has nothing of Python left in its processor's caches.
+This is the way of an exposure to a GPU as long as nothing is unusual. Otherwise `RiceImagesOfFile.read` returns None,
+and the images are read one by one, so that the error names the image. What the headers say is found out for all images
+at once, before the first is read: a thread that has copied megabytes has nothing of Python left in its processor's
+caches.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from gpuanom.fits.ccds.pixels import goes_direct, sums_on_device
 from gpuanom.fits.decoding.table_header import TableForm, have_same_table, table_form
 from gpuanom.fits.decoding.tile_table import dither_seeds, same_for_all
 from gpuanom.fits.decoding.tiles import AstropyOnlyError
-from gpuanom.fits.opening.checksum import added_up, same_sum
-from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.headers.hdus import Hdu
+from gpuanom.fits.opening.checksum import ones_complement_sum, same_sum
+from gpuanom.fits.opening.file import File
 from gpuanom.records import Doubles, Integers
 
 MOST_BYTES = 2**26
@@ -33,13 +35,13 @@ MOST_BETWEEN = 2**18
 
 
 class _Kind(NamedTuple):
-    """What plain images have in common that are read together."""
+    """The common properties of plain images that are read together."""
 
     form: TableForm
     shape: tuple[int, int]
 
 
-class RiceFile:
+class RiceImagesOfFile:
     """Images of one file, and what their headers say of the tables that hold them.
 
     Parameters
@@ -57,9 +59,9 @@ class RiceFile:
         self, file: File, items: Sequence[Hdu], shapes: Sequence[tuple[int, int]], *, on_host: bool = False
     ) -> None:
         self._file, self._items, self._on_host = file, items, on_host
-        self._opened = file.opened()
+        self._opened = file.open_again()
         begins, self._sizes, are_tables, self._headers = attributes(
-            items, "unit.data", "unit.size", "compressed", "unit.header"
+            items, "stored.data_start", "stored.data_size", "compressed", "stored.header"
         )
         first = np.array(begins, dtype=np.int64)
         self._places = np.column_stack([first, first + self._sizes])
@@ -73,14 +75,14 @@ class RiceFile:
             layouts = map(attrgetter("layout"), self._headers)
             alike = list(zip(are_tables, layouts, shapes, strict=True))
             kinds = set(alike)
-            for one in kinds:
-                compressed, _, shape = one
+            for kind in kinds:
+                compressed, _, shape = kind
                 if compressed:
                     every = range(len(alike))
-                    self._understand([i for i in every if alike[i] == one] if len(kinds) > 1 else every, shape)
+                    self._read_headers([i for i in every if alike[i] == kind] if len(kinds) > 1 else every, shape)
 
-    def _understand(self, images: Sequence[int], shape: tuple[int, int]) -> None:
-        """Find out what the headers of compressed images say, which are of one layout; nothing of an unusual image."""
+    def _read_headers(self, images: Sequence[int], shape: tuple[int, int]) -> None:
+        """Keep what the headers of compressed images say, which are of one layout; nothing of an unusual image."""
         headers = [self._headers[i] for i in images]
         smallest = min([self._sizes[i] for i in images])
         seeds: list[int] = []
@@ -91,11 +93,11 @@ class RiceFile:
                     seeds = dither_seeds(headers, form)
         if seeds:
             kind = _Kind(form, shape)
-            for i, seed, datasum in zip(images, seeds, self._file.wanted_sums(headers), strict=True):
+            for i, seed, datasum in zip(images, seeds, self._file.expected_datasums(headers), strict=True):
                 self._kinds[i], self._seeds[i], self._sums[i] = kind, seed, datasum
         elif len(images) > 1:
             for i in images:  # some of them may be as usual
-                self._understand([i], shape)
+                self._read_headers([i], shape)
 
     def form(self, image: int) -> TableForm | None:
         """Return the form of an image's table; None where anything of the image is unusual."""
@@ -127,7 +129,7 @@ class RiceFile:
         form, on_device = kind.form, sums_on_device.wanted and not self._on_host
         if not self._on_host and goes_direct(self._file, self._items[first], on_device):
             return None
-        given, (wholes, reals) = room(n_bytes), self._tiles(form)
+        given, (wholes, reals) = room(n_bytes), self._tile_numbers(form)
         start, size, scale, zero = (*wholes[:, first:last], *reals[:, first:last])
         from gpuanom.fits.decoding.images_together_loop import read_sound_images
 
@@ -138,7 +140,7 @@ class RiceFile:
         if not self._file.is_same(self._opened):
             return None
         given.memory.flags.writeable = False
-        if not on_device and not self._agree(first, last, given.memory):
+        if not on_device and not self._sums_agree(first, last, given.memory):
             return None
         starts, sizes = places[:, 0] - begin, places[:, 1] - places[:, 0]
         sums = self._sums[first:last] if on_device else [None] * len(kinds)
@@ -160,7 +162,7 @@ class RiceFile:
             sums=list(zip(starts.tolist(), sizes.tolist(), sums, strict=True)),
         )
 
-    def _tiles(self, form: TableForm) -> tuple[Integers, Doubles]:
+    def _tile_numbers(self, form: TableForm) -> tuple[Integers, Doubles]:
         """Memory for the numbers of all images' tiles, (2, n, n_tiles) each: starts and sizes, scales and zeros."""
         found = self._numbers.get(id(form))
         if found is None:
@@ -172,12 +174,12 @@ class RiceFile:
             found = self._numbers.setdefault(id(form), found)
         return found
 
-    def _agree(self, first: int, last: int, memory: npt.NDArray[np.uint8]) -> bool:
+    def _sums_agree(self, first: int, last: int, memory: npt.NDArray[np.uint8]) -> bool:
         """Whether the data of images add up to their sums."""
         places = (self._places[first:last] - self._places[first, 0]).tolist()
         try:
             for item, (start, end), wanted in zip(self._items[first:last], places, self._sums[first:last], strict=True):
-                if wanted is not None and not same_sum(added_up(memory[start:end]), wanted):
+                if wanted is not None and not same_sum(ones_complement_sum(memory[start:end]), wanted):
                     self._file.compare_read(item, memory[start:end])  # the CHECKSUM may explain the difference
         except InputError:
             return False

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import InputError
-from gpuanom.fits.ccds.names import is_generic, named_ccd, names_in_file, roles_in_file
+from gpuanom.fits.ccds.names import ccd_name_in_header, is_generic, plane_names_in_file, roles_in_file
 from gpuanom.fits.ccds.plane_kinds import is_named, plane_reason
 from gpuanom.fits.ccds.sections import Section, trim
-from gpuanom.fits.headers.hdus import FileHeaders
+from gpuanom.fits.headers.hdus import FileHeaders, Hdu
 from gpuanom.fits.headers.kept_answers import once_for_same_cards
 from gpuanom.fits.headers.values import card
-from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.opening.file import File
 
 NO_MASK = "--no-mask scores it without"
 """Remedy for a mask that cannot be used."""
@@ -45,16 +45,16 @@ def planes_by_name(file: File, image_file: File, rule: CameraRule) -> tuple[dict
     """
     planes = file.images()
     troubles = [item for item in file.hdus() if isinstance(item, InputError)]
-    names = names_in_file(file, rule)
+    names = plane_names_in_file(file, rule)
     found = {names[plane.number]: plane for plane in planes}
-    if len(planes) == 1 and is_generic(named_ccd(rule, planes[0].cards)):
+    if len(planes) == 1 and is_generic(ccd_name_in_header(rule, planes[0].cards)):
         ccds = [role for role in roles_in_file(image_file, rule) if not role.no_ccd]
         if len(ccds) == 1:
             found = {ccds[0].in_file: planes[0]}
     return found, troubles[-1] if troubles else None
 
 
-class OwnPlanes:
+class PlanesInImageFile:
     """The quality planes in the file of the image, and the CCD to which each belongs.
 
     Parameters
@@ -73,7 +73,7 @@ class OwnPlanes:
         self._planes = list(compress(file.images(), self._are_planes))
 
     @property
-    def none(self) -> bool:
+    def has_none(self) -> bool:
         """Whether the file has no planes, and the rule does not demand any."""
         return self._optional and not self._planes
 
@@ -83,8 +83,8 @@ class OwnPlanes:
         return [item for item in others if not plane_reason(self._rule, item.header)]
 
     @property
-    def _trouble(self) -> InputError | None:
-        """What could not be read of the file: the last trouble, if any."""
+    def _error(self) -> InputError | None:
+        """The error of the last HDU that could not be read, if any."""
         return next((item for item in reversed(self._file.hdus()) if isinstance(item, InputError)), None)
 
     def of(self, ccd: Hdu) -> Hdu | None:
@@ -108,7 +108,7 @@ class OwnPlanes:
             if self._optional:
                 return None
             # The HDU that cannot be read may be the plane.
-            raise self._trouble or InputError(f"its file has no {self._name} HDU")
+            raise self._error or InputError(f"its file has no {self._name} HDU")
         if len(self._ccds) == len(self._planes) == 1:
             return self._planes[0]
         found = self._by_version(ccd)

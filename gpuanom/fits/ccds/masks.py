@@ -16,14 +16,15 @@ import numpy.typing as npt
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import RiceImages, Room
 from gpuanom.errors import InputError
-from gpuanom.fits.ccds.images_together import RiceFile
+from gpuanom.fits.ccds.images_together import RiceImagesOfFile
 from gpuanom.fits.ccds.mask_bits import DECODINGS, NoMeaningError, decode
-from gpuanom.fits.ccds.mask_planes import NO_MASK, OwnPlanes, like_image, planes_by_name
+from gpuanom.fits.ccds.mask_planes import NO_MASK, PlanesInImageFile, like_image, planes_by_name
 from gpuanom.fits.ccds.pixels import numbers
 from gpuanom.fits.ccds.sections import Section
 from gpuanom.fits.decoding.table_header import TableForm
+from gpuanom.fits.headers.hdus import Hdu
 from gpuanom.fits.headers.values import Cards
-from gpuanom.fits.opening.file import File, Hdu
+from gpuanom.fits.opening.file import File
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
 
@@ -51,56 +52,54 @@ class Masks:
         self._lock = threading.Lock()
         self._file: File | None = None
         self._planes: dict[str, Hdu] = {}
-        self._planes_of_image: OwnPlanes | None = None
-        self._trouble: InputError | None = None
-        self._told = False
+        self._error: InputError | None = None
+        self._has_logged = False
 
-    def _of_file(self, path: Path, name: str) -> tuple[File, Hdu]:
+    def _plane_in_mask_file(self, path: Path, name: str) -> tuple[File, Hdu]:
         """Return the plane of a CCD in the mask file; the HDUs of the file are listed only once."""
-        if self._trouble is not None and self._file is None:
-            raise self._trouble
+        if self._error is not None and self._file is None:
+            raise self._error
         if self._file is None:
             try:
                 self._file = File(path, self._settings.checksum)
             except InputError as error:
-                self._trouble = error
+                self._error = error
                 raise
-            self._planes, self._trouble = planes_by_name(self._file, self._image_file, self._rule)
+            self._planes, self._error = planes_by_name(self._file, self._image_file, self._rule)
         if name not in self._planes:
-            raise self._trouble or InputError(f"it has no plane for CCD {name}", file=path)
+            raise self._error or InputError(f"it has no plane for CCD {name}", file=path)
         return self._file, self._planes[name]
 
-    def _own(self) -> OwnPlanes:
-        """The quality planes in the file of the image."""
-        self._planes_of_image = self._planes_of_image or OwnPlanes(self._image_file, self._rule)
-        return self._planes_of_image
+    @cached_property
+    def _planes_in_image_file(self) -> PlanesInImageFile:
+        return PlanesInImageFile(self._image_file, self._rule)
 
     def _plane(self, item: Hdu, name: str) -> tuple[File, Hdu] | None:
         """Return the plane of a CCD and the file of the plane; None where the CCD has none."""
         with self._lock:
             if self._path is not None:
-                return self._of_file(self._path, name)
+                return self._plane_in_mask_file(self._path, name)
             if not self._rule.mask_hdu:
                 return None
-            plane = self._own().of(item)
-            if not self._told and plane is not None and self._rule.mask == "own":
-                self._told = True
+            plane = self._planes_in_image_file.of(item)
+            if not self._has_logged and plane is not None and self._rule.mask == "own":
+                self._has_logged = True
                 _log.info("%s: the mask plane of the same file is applied", self._image_file.path)
             return None if plane is None else (self._image_file, plane)
 
     @cached_property
-    def none(self) -> bool:
+    def has_none(self) -> bool:
         """Whether no CCD of the file has a plane that is applied."""
         if not self._settings.mask or self._rule.mask == "none":
             return True
-        return self._path is None and (not self._rule.mask_hdu or self._own().none)
+        return self._path is None and (not self._rule.mask_hdu or self._planes_in_image_file.has_none)
 
     def planes_of_file(self, names: Sequence[str]) -> tuple[File, list[Hdu]] | None:
         """Return the mask file and the planes of several CCDs; None where one has no plane in a mask file."""
         if self._path is None:
             return None
         with self._lock, suppress(InputError):
-            file, _ = self._of_file(self._path, names[0])
+            file, _ = self._plane_in_mask_file(self._path, names[0])
             if self._planes.keys() >= set(names):
                 return file, [self._planes[name] for name in names]
         return None
@@ -109,13 +108,15 @@ class Masks:
         """Return the `Unfit` bits of the numbers of a plane, see `gpuanom.fits.ccds.mask_bits.decode`."""
         return decode(values, plane.header, cards or plane.cards, self._rule, self._settings)
 
-    def in_words(self, load: Any) -> str:
+    def in_words(
+        self, item: Hdu, name: str, sections: tuple[Section, ...], full: tuple[int, ...], trimmed: tuple[int, ...]
+    ) -> str:
         """Say which plane is the mask of a CCD and how it is decoded, or why there is no mask.
 
         Parameters
         ----------
-        load : callable
-            What `gpuanom.fits.reader.open_ccds` keeps of the CCD.
+        item, name, sections, full, trimmed
+            As for `bad`.
         """
         rule = self._rule
         if not self._settings.mask:
@@ -124,12 +125,12 @@ class Masks:
             why = "no mask file beside the image" if rule.mask_file else f"rule '{rule.name}' names no mask"
             return f"none: {why}"
         try:
-            found = self._plane(load.item, load.in_file)
+            found = self._plane(item, name)
             if found is None:
                 return "none: no MASK plane in the file that belongs to it"
             file, plane = found
             if rule.mask == "own":
-                values = like_image(numbers(file, plane), load.sections, rule, load.full, load.shape)
+                values = like_image(numbers(file, plane), sections, rule, full, trimmed)
                 decode(values, plane.header, plane.cards, rule, self._settings)
         except NoMeaningError as error:
             return f"not applied: {error.reason}; {error.remedy}"
@@ -206,7 +207,7 @@ class MasksTogether:
     def __init__(self, masks: Masks, names: Sequence[str], shapes: Sequence[tuple[int, int]]) -> None:
         self._masks, self._shapes = masks, shapes
         self._planes: list[Hdu] = []
-        self._images: RiceFile | None = None
+        self._images: RiceImagesOfFile | None = None
         self._cards: Cards | None = None
         if (found := masks.planes_of_file(names)) is None:
             return
@@ -214,7 +215,7 @@ class MasksTogether:
         with suppress(InputError):
             known = dict(zip(file.images(), file.image_shapes(), strict=True))
             if [known[plane] for plane in self._planes] == list(shapes):
-                self._images = RiceFile(file, self._planes, shapes, on_host=True)
+                self._images = RiceImagesOfFile(file, self._planes, shapes, on_host=True)
                 # PLVER is asked of each plane, and most files have it in the primary header.
                 self._cards = self._planes[0].cards if file.headers().are_same("PLVER") else None
 
@@ -246,7 +247,7 @@ _PLAIN_NUMBERS = {8: np.uint8, 16: np.int16, 32: np.int32}
 
 def _holds_plain_numbers(form: TableForm, plane: Hdu) -> bool:
     """Whether the numbers of a plane are those that are stored (`gpuanom.fits.ccds.pixels.numbers` has the others)."""
-    has_blank = not {"BLANK   ", "ZBLANK  "}.isdisjoint(plane.unit.header.layout.places)
+    has_blank = not {"BLANK   ", "ZBLANK  "}.isdisjoint(plane.stored.header.layout.places)
     return form.bitpix in _PLAIN_NUMBERS and (form.scale, form.zero) == (1.0, 0.0) and not has_blank
 
 

@@ -34,7 +34,7 @@ _GENERIC = frozenset(("CHIP", "CCD", "IM", "IMG", "DATA", "AMP", "EXT", "FRAME",
 
 
 class Role(NamedTuple):
-    """What the image of an HDU is: a CCD, a plane beside the CCDs, or a guide sensor.
+    """The role of an HDU's image: a CCD, a plane beside the CCDs, or a guide sensor.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Role(NamedTuple):
 
 
 @once_for_same_cards
-def named_ccd(rule: CameraRule, cards: Cards) -> str:
+def ccd_name_in_header(rule: CameraRule, cards: Cards) -> str:
     """Return the name that the headers give a CCD.
 
     Parameters
@@ -79,7 +79,7 @@ def _joined(cards: Cards, entry: str) -> str:
     return clean("-".join(parts)) if all(parts) else ""
 
 
-def measured_ccd(rule: CameraRule, header: Any, cards: Cards, hdu: int) -> str:
+def measured_ccd_name(rule: CameraRule, header: Any, cards: Cards, hdu: int) -> str:
     """Return the name of a CCD within its file; empty for a plane that is no CCD, and for a guide or focus sensor.
 
     Parameters
@@ -105,7 +105,7 @@ def first_ccds(exposure: Exposure, rule: CameraRule, labels: Sequence[str]) -> I
         except InputError:
             continue  # the error is reported when the CCDs of the file are listed
         cards = Cards(extension, primary)
-        name = measured_ccd(rule, primary if extension is None else extension, cards, int(extension is not None))
+        name = measured_ccd_name(rule, primary if extension is None else extension, cards, int(extension is not None))
         if name:
             yield f"{label}-{name}" if label else name, cards
 
@@ -171,19 +171,19 @@ def roles_of_images(rule: CameraRule, label: str, numbers: tuple[int, ...], head
         else:
             roles.append(Role(name))
             ccds.append((number, header, name))
-    names = _told_apart(ccds)
+    names = _distinct_names(ccds)
     for at, (number, cards) in enumerate(zip(numbers, headers.cards(), strict=True)):
         if number not in names:
             continue
         in_file = name = names[number]
         if label:
-            alone = len(ccds) == 1 and is_generic(named_ccd(rule, cards))
-            name = label if alone or label == name else clean(f"{label}-{name}")
+            is_unnamed = len(ccds) == 1 and is_generic(ccd_name_in_header(rule, cards))
+            name = label if is_unnamed or label == name else clean(f"{label}-{name}")
         roles[at] = Role(name, in_file=in_file)
     return roles
 
 
-def names_in_file(file: File, rule: CameraRule) -> Mapping[int, str]:
+def plane_names_in_file(file: File, rule: CameraRule) -> Mapping[int, str]:
     """Name the quality planes of a file by their CCDs.
 
     Parameters
@@ -203,18 +203,19 @@ def names_in_file(file: File, rule: CameraRule) -> Mapping[int, str]:
 
 @once_for_same_cards
 def _names_of_images(rule: CameraRule, numbers: tuple[int, ...], headers: FileHeaders) -> dict[int, str]:
-    """What `names_in_file` returns, by the numbers of the images' HDUs."""
+    """Return the names of planes, see `plane_names_in_file`, from the numbers of their HDUs and their headers."""
     images = zip(numbers, headers.of_images, headers.cards(), strict=True)
-    return _told_apart([(number, header, named_ccd(rule, cards) or str(number)) for number, header, cards in images])
+    named = [(number, header, ccd_name_in_header(rule, cards) or str(number)) for number, header, cards in images]
+    return _distinct_names(named)
 
 
 @once_for_same_cards
 def _name_and_reason(rule: CameraRule, header: Any, cards: Cards) -> tuple[str, str]:
-    """What `named_ccd` and `plane_reason` return: asked of every HDU, and remembered together."""
-    return named_ccd(rule, cards), plane_reason(rule, header)
+    """Return `ccd_name_in_header` and `plane_reason`, which are asked of every HDU and kept together."""
+    return ccd_name_in_header(rule, cards), plane_reason(rule, header)
 
 
-def _told_apart(named: Sequence[tuple[int, Any, str]]) -> dict[int, str]:
+def _distinct_names(named: Sequence[tuple[int, Any, str]]) -> dict[int, str]:
     """Names by number of the HDU, no two of which are equal, from numbers, headers and the names that these give."""
     alike: dict[str, list[Any]] = {}
     for _, header, name in named:

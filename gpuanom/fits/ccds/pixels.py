@@ -16,13 +16,14 @@ import numpy.typing as npt
 
 from gpuanom.encoded import NO_BLANK, BytesOnDisk, GiveRoom, RawImage, RiceImage, Room
 from gpuanom.errors import InputError
-from gpuanom.fits.decoding.astropy_fallback import blanked, through_astropy
+from gpuanom.fits.decoding.by_astropy.fallback import blanked, through_astropy
 from gpuanom.fits.decoding.encoded_images import decode_raw, decode_rice
 from gpuanom.fits.decoding.tile_table import read_table
 from gpuanom.fits.decoding.tiles import RICE, AstropyOnlyError, Tiles
-from gpuanom.fits.headers.scanned import MOST_COLUMNS, CompressedImage, Scanned
+from gpuanom.fits.headers.hdus import Hdu
+from gpuanom.fits.headers.scanned import MOST_COLUMNS, CompressedImageHeader, ScannedHeader
 from gpuanom.fits.headers.values import Cards, card, number
-from gpuanom.fits.opening.file import File, Hdu, short
+from gpuanom.fits.opening.file import File, short
 from gpuanom.naming import path_text
 from gpuanom.records import FloatImage
 from gpuanom.system import is_refusal, refused
@@ -117,15 +118,15 @@ def as_stored(file: File, item: Hdu, room: GiveRoom | None = None) -> RawImage |
     on_device = room is not None and file.plain and sums_on_device.wanted and _is_whole(item, shape)
     direct = goes_direct(file, item, on_device)
     if room is None or direct or not file.plain:
-        file.check(item, bring=not direct, compare=not on_device)
+        file.check(item, prefault=not direct, compare=not on_device)
         given = Room(_mapped(file, item))
     else:
         given = file.read(item, room, compare=not on_device)
-    wanted = file.wanted_sum(item) if on_device else None
+    wanted = file.expected_datasum(item) if on_device else None
     image: RawImage | RiceImage
     try:
         if item.compressed:
-            image = read_table(item.unit.header, shape, given.memory).rice(lent=given.lent, datasum=wanted)
+            image = read_table(item.stored.header, shape, given.memory).rice(lent=given.lent, datasum=wanted)
         else:
             image = replace(_raw(file, item, shape, given.memory), lent=given.lent, datasum=wanted)
     except AstropyOnlyError:
@@ -134,7 +135,7 @@ def as_stored(file: File, item: Hdu, room: GiveRoom | None = None) -> RawImage |
         if on_device:
             file.check(item)  # data that do not add up to their sum are reported as such, as on the host
         raise _located(file, error, item) from None
-    return _placed(file, image) if direct else image
+    return _with_place_on_disk(file, image) if direct else image
 
 
 class _SumsOnDevice:
@@ -160,7 +161,7 @@ def _is_whole(item: Hdu, shape: tuple[int, int]) -> bool:
     """Whether a backend is sent all data of an HDU, so that it can sum them."""
     if item.compressed:
         return True
-    return item.unit.size == math.prod(shape) * abs(int(number(card(item.header, "BITPIX")))) // 8
+    return item.stored.data_size == math.prod(shape) * abs(int(number(card(item.header, "BITPIX")))) // 8
 
 
 def _address(array: npt.NDArray[np.uint8]) -> int:
@@ -170,13 +171,13 @@ def _address(array: npt.NDArray[np.uint8]) -> int:
 def is_decoded_by_gpus(item: Hdu) -> bool:
     """Whether a GPU backend may decode this form of image; only then is it worth being read as it is stored."""
     if item.compressed:
-        return str(card(item.unit.header, "ZCMPTYPE")) in RICE
+        return str(card(item.stored.header, "ZCMPTYPE")) in RICE
     return card(item.header, "BITPIX") in (16, 32, -32)
 
 
 def _mapped(file: File, item: Hdu) -> npt.NDArray[np.uint8]:
     """Return the data of an HDU in the mapped file, which stays mapped for as long as the array exists."""
-    return np.frombuffer(file.bytes, np.uint8, item.unit.size, item.unit.data)
+    return np.frombuffer(file.bytes, np.uint8, item.stored.data_size, item.stored.data_start)
 
 
 @cache
@@ -187,13 +188,13 @@ def _reads_direct() -> bool:
 
 def goes_direct(file: File, item: Hdu, on_device: bool) -> bool:
     """Whether a GPU may read an image's bytes without a check by the host."""
-    return _reads_direct() and file.plain and (on_device or card(item.unit.header, "DATASUM") is None)
+    return _reads_direct() and file.plain and (on_device or card(item.stored.header, "DATASUM") is None)
 
 
-def _placed(file: File, image: RawImage | RiceImage) -> RawImage | RiceImage:
+def _with_place_on_disk(file: File, image: RawImage | RiceImage) -> RawImage | RiceImage:
     """Add the place in the file to an image."""
     offset = _address(image.data) - _address(np.frombuffer(file.bytes, np.uint8))
-    return replace(image, place=BytesOnDisk(path_text(file.path), offset, file.is_unchanged))
+    return replace(image, on_disk=BytesOnDisk(path_text(file.path), offset, file.is_unchanged))
 
 
 def numbers(file: File, item: Hdu) -> npt.NDArray[Any]:
@@ -252,7 +253,7 @@ def _raw(file: File, item: Hdu, shape: tuple[int, int], data: npt.NDArray[np.uin
     if bitpix == 64 and (scale, zero) != (1.0, 0.0):
         raise AstropyOnlyError("64-bit integers with BSCALE or BZERO")
     size = math.prod(shape) * abs(bitpix) // 8
-    if size > item.unit.size:
+    if size > item.stored.data_size:
         raise file.corrupt("its pixels are not what its header says", item.number)
     blank = card(header, "BLANK")
     known = type(blank) is int and -(2**63) <= blank < 2**63
@@ -260,19 +261,19 @@ def _raw(file: File, item: Hdu, shape: tuple[int, int], data: npt.NDArray[np.uin
 
 
 def _tiles(file: File, item: Hdu, shape: tuple[int, int]) -> Tiles:
-    return read_table(item.unit.header, shape, _mapped(file, item))
+    return read_table(item.stored.header, shape, _mapped(file, item))
 
 
-def _by_astropy(file: File, item: Hdu, shape: tuple[int, int], what: str) -> npt.NDArray[Any]:
+def _by_astropy(file: File, item: Hdu, shape: tuple[int, int], reason: str) -> npt.NDArray[Any]:
     """Return the pixels of an HDU as astropy decodes them."""
-    raw = file.bytes[item.unit.start : item.unit.end]
+    raw = file.bytes[item.stored.start : item.stored.end]
     n_pixels = math.prod(shape) if item.compressed else 0
-    columns = card(item.unit.header, "TFIELDS")
+    columns = card(item.stored.header, "TFIELDS")
     # Astropy loops over so many columns.
     if item.compressed and not (type(columns) is int and 0 < columns <= MOST_COLUMNS):
         raise file.corrupt("its TFIELDS card makes no sense", item.number)
     try:
-        data = through_astropy(raw, item.number == 0, n_pixels, what, f"{file.path}[{item.number}]")
+        data = through_astropy(raw, item.number == 0, n_pixels, reason, f"{file.path}[{item.number}]")
     except MemoryError:
         raise
     except Exception as error:  # decoders may raise anything: zlib.error, ValueError, struct.error, TypeError ...
@@ -299,7 +300,7 @@ _UNSIGNED_PLIO = 2**15
 
 def _is_unsigned_plio(item: Hdu) -> bool:
     """Whether an image has unsigned 16-bit integers that CFITSIO compressed by PLIO_1."""
-    header = item.unit.header
+    header = item.stored.header
     is_plio = item.compressed and card(header, "ZCMPTYPE") == "PLIO_1"
     return is_plio and card(header, "ZBITPIX") == 16 and card(header, "BZERO") == _UNSIGNED_PLIO
 
@@ -311,7 +312,7 @@ def _located(file: File, error: InputError, item: Hdu) -> InputError:
     return file.corrupt(f"its pixels cannot be read: {error.reason}", item.number)
 
 
-def blank_value(header: Scanned | CompressedImage) -> float:
+def blank_value(header: ScannedHeader | CompressedImageHeader) -> float:
     """Return BLANK with BSCALE and BZERO applied; NaN where there is none."""
     cards = Cards(header)
     scale, zero = cards.get("BSCALE"), cards.get("BZERO")
@@ -319,7 +320,7 @@ def blank_value(header: Scanned | CompressedImage) -> float:
     return blank * (1.0 if scale is None else number(scale)) + (0.0 if zero is None else number(zero))
 
 
-def _factor(header: Scanned | CompressedImage, keyword: str, default: float) -> float:
+def _factor(header: ScannedHeader | CompressedImageHeader, keyword: str, default: float) -> float:
     """Return BSCALE or BZERO; a card that is no number counts as absent, as in astropy."""
     value = number(card(header, keyword))
     return default if math.isnan(value) else value

@@ -14,7 +14,8 @@ from typing import Any
 
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.headers.kept_answers import once_for_same_cards
-from gpuanom.fits.headers.values import SUFFIXES, Cards, card, card_text, clean, matches, quoted, said, stem
+from gpuanom.fits.headers.values import Cards, card, card_text, clean, matches, quoted, quoted_card
+from gpuanom.fits.opening.file_names import SUFFIXES, stem
 
 NAMES: tuple[str, ...] = ("EXTNAME", "EXTTYPE", "DES_EXT", "HDUCLAS1")
 """Cards of an HDU whose value may be the name of a plane, as the camera rule's ``not_ccds`` lists such names."""
@@ -83,14 +84,14 @@ def plane_reason(rule: CameraRule, header: Any) -> str:
     for keyword in NAMES:
         value = card(header, keyword)
         if matches(value, rule.not_ccds) or is_named(value, rule.mask_hdu):
-            return said(keyword, value)
+            return quoted_card(keyword, value)
     for keyword, value in zip(("HDUCLAS2", "HDUCLAS3"), classes, strict=True):
         if matches(value, _PLANE_CLASSES):
-            return said(keyword, value)
+            return quoted_card(keyword, value)
     if card(header, "SCIDATA") is not None and not is_named(card(header, "SCIDATA"), clean(card(header, "EXTNAME"))):
         return f"SCIDATA says that HDU '{quoted(card(header, 'SCIDATA'))}' holds the sky"
     if matches(card(header, "UTYPE"), _UNCERTAINTIES):
-        return said("UTYPE", card(header, "UTYPE"))
+        return quoted_card("UTYPE", card(header, "UTYPE"))
     unit = card(header, "BUNIT")
     if isinstance(unit, str) and _SQUARED_UNIT.match(unit.strip().lower()):
         return f"BUNIT is '{quoted(unit)}', the unit of a variance"

@@ -30,7 +30,7 @@ def _scaled(q: Any, scale: Any, zero: Any, blanked: Any, blank: Any, out: Any) -
 
 @helper
 def _shifted(q: Any, zero: Any, blanked: Any, blank: Any, out: Any) -> Any:
-    """The same for scale 1 and a whole zero, all below 2^24, where integers and float32 are both exact."""
+    """Write integers + zero, for a whole zero and sums below 2^24, where integers and float32 are both exact."""
     nan = np.float32(np.nan)
     for j in range(len(out)):
         value = np.float32(np.int32(q[j] + zero))
@@ -39,7 +39,7 @@ def _shifted(q: Any, zero: Any, blanked: Any, blank: Any, out: Any) -> Any:
 
 @helper
 def _dithered(q: Any, random: Any, scale: Any, zero: Any, blanked: Any, blank: Any, zeros: Any, out: Any) -> Any:
-    """The same minus random numbers; with `zeros` (SUBTRACTIVE_DITHER_2) some integers mean exactly 0."""
+    """Write (integers - random + 0.5) x scale + zero; with `zeros`, of SUBTRACTIVE_DITHER_2, one integer means 0."""
     nan = np.float32(np.nan)
     for j in range(len(out)):
         value = np.float32((np.float64(q[j]) - random[j] + 0.5) * scale + zero)

@@ -97,14 +97,14 @@ def decode_rice(image: RiceImage, out: FloatImage | None = None) -> FloatImage:
     return out
 
 
-def damaged_tile(tile: int, n: int, what: str = "is damaged") -> InputError:
+def damaged_tile(tile: int, n: int, fault: str = "is damaged") -> InputError:
     """Return the error for a tile that is damaged.
 
     Parameters
     ----------
     tile, n : int
         Number of the tile, from 0, and number of the image's tiles.
-    what : str, optional
+    fault : str, optional
         What is wrong with the tile.
 
     Returns
@@ -112,7 +112,7 @@ def damaged_tile(tile: int, n: int, what: str = "is damaged") -> InputError:
     InputError
         Status ``corrupt``, without file and HDU.
     """
-    return corrupt(f"tile {tile} of {n} {what}")
+    return corrupt(f"tile {tile} of {n} {fault}")
 
 
 def place(tile: int, shape: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""What the header of a tile-compressed image says about its table, understood once for all CCDs that say the same.
+"""The table of a tile-compressed image by its header, which is parsed once for all CCDs whose cards are the same.
 
 The CCDs of an exposure have headers that differ in a few cards. The cards that describe the table
 are taken out of the header as text, and the same text is not parsed twice.
@@ -20,7 +20,7 @@ from gpuanom.encoded import NO_BLANK
 from gpuanom.errors import corrupt
 from gpuanom.fits.decoding.tiles import GZIP, RICE, AstropyOnlyError
 from gpuanom.fits.headers.card_places import Layout, cards_at
-from gpuanom.fits.headers.scanned import MOST_COLUMNS, Scanned
+from gpuanom.fits.headers.scanned import MOST_COLUMNS, ScannedHeader
 from gpuanom.fits.headers.values import card
 
 BYTES = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
@@ -122,12 +122,12 @@ class TableForm:
         return data.offset, BYTES[data.kind] // 2, of_scale, of_zero
 
 
-def table_form(header: Scanned, shape: tuple[int, int]) -> TableForm:
+def table_form(header: ScannedHeader, shape: tuple[int, int]) -> TableForm:
     """Understand the cards that describe the table of a compressed image (FITS 4.0, section 10.1).
 
     Parameters
     ----------
-    header : Scanned
+    header : ScannedHeader
         Header of the table.
     shape : tuple of int
         (ny, nx) of the image.
@@ -145,17 +145,17 @@ def table_form(header: Scanned, shape: tuple[int, int]) -> TableForm:
     while n_settings < _MOST_SETTINGS and f"ZNAME{n_settings + 1}" in header:
         n_settings += 1
     text = header.part(_cards(n_columns, n_settings))
-    return _understood(_LONGEST.sub(lambda found: found[1] + " " * len(found[2]), text), shape)
+    return _parsed_form(_LONGEST.sub(lambda found: found[1] + " " * len(found[2]), text), shape)
 
 
-def have_same_table(headers: Sequence[Scanned]) -> bool:
+def have_same_table(headers: Sequence[ScannedHeader]) -> bool:
     """Whether headers certainly describe tables of the same form, if their images have the same shape.
 
     To compare the texts of cards takes a tenth of the time that it takes to look up what they mean.
 
     Parameters
     ----------
-    headers : sequence of Scanned
+    headers : sequence of ScannedHeader
         Headers of tables, of one layout.
     """
     layout = headers[0].layout
@@ -197,8 +197,8 @@ def _cards(n_columns: int, n_settings: int) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=_MOST_FORMS)
-def _understood(cards: str, shape: tuple[int, int]) -> TableForm:
-    header = Scanned(cards.encode())
+def _parsed_form(cards: str, shape: tuple[int, int]) -> TableForm:
+    header = ScannedHeader(cards.encode())
     code = str(card(header, "ZCMPTYPE"))
     if code not in RICE + GZIP:
         raise AstropyOnlyError(f"compressed by {code}")
@@ -245,7 +245,7 @@ def _understood(cards: str, shape: tuple[int, int]) -> TableForm:
     )
 
 
-def whole_number(header: Scanned, keyword: str, default: int) -> int:
+def whole_number(header: ScannedHeader, keyword: str, default: int) -> int:
     """Return the whole number of a card, or the default where the header has no such card.
 
     Raises
@@ -259,7 +259,7 @@ def whole_number(header: Scanned, keyword: str, default: int) -> int:
     return value
 
 
-def _real(header: Scanned, keyword: str, default: float) -> float:
+def _real(header: ScannedHeader, keyword: str, default: float) -> float:
     value = card(header, keyword)
     if value is None:
         return default
@@ -268,21 +268,21 @@ def _real(header: Scanned, keyword: str, default: float) -> float:
     return float(value)
 
 
-def _tile_shape(header: Scanned, shape: tuple[int, int]) -> tuple[int, int]:
+def _tile_shape(header: ScannedHeader, shape: tuple[int, int]) -> tuple[int, int]:
     columns, rows = whole_number(header, "ZTILE1", shape[1]), whole_number(header, "ZTILE2", 1)
     if rows < 1 or columns < 1:
         raise corrupt("its ZTILE cards make no sense")
     return min(rows, shape[0]), min(columns, shape[1])
 
 
-def _dither(header: Scanned) -> int:
+def _dither(header: ScannedHeader) -> int:
     how = str(card(header, "ZQUANTIZ") or "NO_DITHER")
     if how not in _DITHERS:
         raise AstropyOnlyError(f"quantised by {how}")
     return _DITHERS[how]
 
 
-def _rice_settings(header: Scanned) -> tuple[int, int]:
+def _rice_settings(header: ScannedHeader) -> tuple[int, int]:
     """Return BYTEPIX and BLOCKSIZE."""
     settings = {"BYTEPIX": 4, "BLOCKSIZE": 32}
     for i in range(1, _MOST_SETTINGS + 1):
@@ -298,13 +298,13 @@ def _rice_settings(header: Scanned) -> tuple[int, int]:
     return settings["BYTEPIX"], settings["BLOCKSIZE"]
 
 
-def _blank(header: Scanned) -> int:
+def _blank(header: ScannedHeader) -> int:
     keyword = next((key for key in ("ZBLANK", "BLANK") if card(header, key) is not None), None)
     blank = NO_BLANK if keyword is None else whole_number(header, keyword, NO_BLANK)
     return blank if -(2**63) <= blank < 2**63 else NO_BLANK
 
 
-def _columns(header: Scanned, width: int) -> dict[str, Column]:
+def _columns(header: ScannedHeader, width: int) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     offset = 0
     for i in range(1, min(whole_number(header, "TFIELDS", 0), MOST_COLUMNS) + 1):

@@ -16,19 +16,19 @@ from gpuanom.errors import corrupt
 from gpuanom.fits.decoding.encoded_images import damaged_tile
 from gpuanom.fits.decoding.table_header import BYTES, TableForm, table_form, whole_number
 from gpuanom.fits.decoding.tiles import AstropyOnlyError, Places, Tiles
-from gpuanom.fits.headers.scanned import Scanned, whole_numbers
+from gpuanom.fits.headers.scanned import ScannedHeader, whole_numbers
 
 _MOST_SEED = 10000
 _OTHER_FORMS = ("GZIP_COMPRESSED_DATA", "UNCOMPRESSED_DATA")
 _NUMBERS = {"B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 
 
-def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uint8]) -> Tiles:
+def read_table(header: ScannedHeader, shape: tuple[int, int], data: npt.NDArray[np.uint8]) -> Tiles:
     """Read the table of a tile-compressed image (FITS 4.0, section 10.1).
 
     Parameters
     ----------
-    header : Scanned
+    header : ScannedHeader
         Header of the table.
     shape : tuple of int
         (ny, nx) of the image.
@@ -70,12 +70,12 @@ def read_table(header: Scanned, shape: tuple[int, int], data: npt.NDArray[np.uin
     )
 
 
-def dither_seed(header: Scanned, form: TableForm) -> int:
+def dither_seed(header: ScannedHeader, form: TableForm) -> int:
     """Return ZDITHER0, which each CCD has of its own; 1 where nothing is dithered.
 
     Parameters
     ----------
-    header : Scanned
+    header : ScannedHeader
         Of the table.
     form : TableForm
         Of the table.
@@ -93,7 +93,7 @@ def dither_seed(header: Scanned, form: TableForm) -> int:
     return seed
 
 
-def dither_seeds(headers: Sequence[Scanned], form: TableForm) -> list[int]:
+def dither_seeds(headers: Sequence[ScannedHeader], form: TableForm) -> list[int]:
     """Return what `dither_seed` returns for each of several headers of one layout."""
     if not form.dither:
         return [1] * len(headers)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.cameras.user_rules import own_keywords
 from gpuanom.fits.exposures.calibration_names import word_of_calibration
-from gpuanom.fits.headers.values import Cards, card_text, number, stem
+from gpuanom.fits.headers.values import Cards, card_text, number
+from gpuanom.fits.opening.file_names import stem
 
 _ZERO = re.compile(r"[+-]?0+(?:\.0*)?")
 
@@ -50,13 +51,13 @@ def missing_keywords(rule: CameraRule, cards: Cards, told_by: str) -> list[Doubt
     Returns
     -------
     list of Doubt
-        One for each key whose own keywords are all missing: a wrong keyword is seldom meant.
+        One for each key of the rule of which no keyword is in the headers: a wrong keyword is seldom meant.
     """
     found = []
     for key in ("exposure", "band", "date", "exptime", "ccd", "saturation"):
-        own = own_keywords(rule, key)
-        parts = [entry.partition(":")[0].split("+") for entry in own]
-        if not own or any(cards.get(keyword) is not None for part in parts for keyword in part):
+        of_user = own_keywords(rule, key)
+        parts = [entry.partition(":")[0].split("+") for entry in of_user]
+        if not of_user or any(cards.get(keyword) is not None for part in parts for keyword in part):
             continue
         names = " or ".join("+".join(part) for part in parts)
         instead = f"; {told_by or 'the name of the file'} tells the exposure" if key == "exposure" else ""
@@ -86,8 +87,8 @@ def perhaps_calibration(rule: CameraRule, cards: Cards, path: Path) -> list[Doub
     if number(cards.get(exptime)) == 0:
         found.append(Doubt("an exposure time of 0 s, as a bias has, but scored as an exposure of the sky",
                            card_text(cards, exptime)))  # fmt: skip
-    told = (*(keyword for keyword, _ in rule.not_sky), "OBJECT")
-    if (word := word_of_calibration(stem(path))) and all(cards.get(keyword) is None for keyword in told):
+    kinds = (*(keyword for keyword, _ in rule.not_sky), "OBJECT")  # cards that tell what kind of file this is
+    if (word := word_of_calibration(stem(path))) and all(cards.get(keyword) is None for keyword in kinds):
         found.append(Doubt("the name of the file has a word of calibrations, and no card tells what the file is: "
                            "scored as an exposure of the sky", f"'{word}'"))  # fmt: skip
     return found

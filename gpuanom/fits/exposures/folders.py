@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpuanom.errors import InputError
-from gpuanom.fits.headers.values import SUFFIXES
+from gpuanom.fits.opening.file_names import SUFFIXES
 from gpuanom.fits.opening.packed import ARCHIVES
 
 PERMISSIONS = "change its permissions"

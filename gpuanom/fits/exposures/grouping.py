@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 from gpuanom.fits.ccds.names import DETECTOR_CARDS, PLACES, is_generic
 from gpuanom.fits.exposures.identity import Description
-from gpuanom.fits.headers.values import clean, stem
+from gpuanom.fits.headers.values import clean
+from gpuanom.fits.opening.file_names import stem
 from gpuanom.naming import absolute, natural_key
 from gpuanom.records import Exposure, ExposureKey
 
@@ -35,13 +36,13 @@ class Found:
     Attributes
     ----------
     path : Path
-    about : Description
+    description : Description
     datasums : str
         The values of the DATASUM cards, for the exposure's fingerprint.
     """
 
     path: Path
-    about: Description
+    description: Description
     datasums: str
 
 
@@ -50,21 +51,20 @@ def by_path(item: Any) -> Any:
     return natural_key(str(item.path))
 
 
-def told_apart(files: Sequence[Found]) -> list[Found]:
+def with_distinct_ids(files: Sequence[Found]) -> list[Found]:
     """Return the files with ids that differ where the exposures differ.
 
     The id in the headers counts, unless files that cannot be one exposure share it. Where only the
     name of the file gives the id, the names of folders or the bands are added where exposures
     would share an id.
     """
-    named = [file for file in files if file.about.named]
-    named = _by_detector_counts(named)
-    apart: list[Found] = []
-    for group in _grouped(named, lambda file: (file.about.camera, file.about.exposure)).values():
-        apart += _by_dates(group)
-    apart = _without_ambiguous_ids(apart)
-    named = [file for file in apart if file.about.named]
-    unnamed = [file for file in (*files, *apart) if not file.about.named]
+    with_id = _by_detector_counts([file for file in files if file.description.named])
+    split: list[Found] = []
+    for group in _grouped(with_id, lambda file: (file.description.camera, file.description.exposure)).values():
+        split += _by_dates(group)
+    split = _without_ambiguous_ids(split)
+    named = [file for file in split if file.description.named]
+    unnamed = [file for file in (*files, *split) if not file.description.named]
     return _by_place([*named, *unnamed])
 
 
@@ -76,7 +76,7 @@ def _grouped(files: Iterable[Found], key: Callable[[Found], Key]) -> dict[Key, l
 
 
 def _renamed(file: Found, exposure: str, told_by: str, *, named: bool = True) -> Found:
-    return replace(file, about=replace(file.about, exposure=exposure, told_by=told_by, named=named))
+    return replace(file, description=replace(file.description, exposure=exposure, told_by=told_by, named=named))
 
 
 def _by_detector_counts(files: Sequence[Found]) -> list[Found]:
@@ -87,25 +87,26 @@ def _by_detector_counts(files: Sequence[Found]) -> list[Found]:
     id is the same number followed by the number of the CCD.
     """
     joined = []
-    for (_, date), group in _grouped(files, lambda file: (file.about.camera, file.about.date_obs)).items():
-        parts = [_exposure_and_ccd(file.about) for file in group]
-        ids = {file.about.exposure for file in group}
+    for (_, date), group in _grouped(files, lambda file: (file.description.camera, file.description.date_obs)).items():
+        parts = [_exposure_and_ccd(file.description) for file in group]
+        ids = {file.description.exposure for file in group}
         one = len({part[0] for part in parts if part}) == 1 and all(parts)
         if "T" in date and len(group) > 1 and one and len(ids) == len(group):
             exposure = parts[0][0] if parts[0] else ""
-            joined += [_renamed(f, exposure, f"{f.about.told_by}, which ends in the CCD's number") for f in group]
+            joined += [_renamed(f, exposure, f"{f.description.told_by}, which ends in the CCD's number") for f in group]
         else:
             joined += group
     return joined
 
 
-def _exposure_and_ccd(about: Description) -> tuple[str, str] | None:
+def _exposure_and_ccd(description: Description) -> tuple[str, str] | None:
     """Return the two parts of an id such as 41203710; None where it does not end in the number of the CCD."""
-    ccd = about.detector.get("CCDNUM") or about.detector.get("CCDID") or about.detector.get("DET-ID") or about.ccd
+    cards = description.detector
+    ccd = cards.get("CCDNUM") or cards.get("CCDID") or cards.get("DET-ID") or description.ccd
     for width in (3, 2):
         number = ccd.zfill(width)
-        if ccd.isdigit() and about.exposure.isdigit() and about.exposure.endswith(number):
-            exposure = about.exposure[: -len(number)]
+        if ccd.isdigit() and description.exposure.isdigit() and description.exposure.endswith(number):
+            exposure = description.exposure[: -len(number)]
             if exposure.strip("0"):
                 return exposure, number
     return None
@@ -117,44 +118,45 @@ def _by_dates(files: Sequence[Found]) -> list[Found]:
     Each part is named by another keyword of the headers where its values differ, otherwise by the
     id and the start.
     """
-    parts = [[files[i] for i in part] for part in by_start([(f.about.date_obs, f.about.exptime) for f in files])]
+    times = [(file.description.date_obs, file.description.exptime) for file in files]
+    parts = [[files[i] for i in part] for part in by_start(times)]
     starts = bool(parts)
     if not parts:
-        parts = list(_grouped(files, lambda file: dict(file.about.other_ids).get("OBSID", "")).values())
+        parts = list(_grouped(files, lambda file: dict(file.description.other_ids).get("OBSID", "")).values())
     if len(parts) < 2:
         return list(files)
     dated_paths = {file.path for part in parts for file in part}
     undated = [file for file in files if file.path not in dated_paths]
-    ids = [[dict(file.about.other_ids) for file in part] for part in parts]
-    keywords = [keyword for keyword, _ in parts[0][0].about.other_ids]
+    ids = [[dict(file.description.other_ids) for file in part] for part in parts]
+    keywords = [keyword for keyword, _ in parts[0][0].description.other_ids]
     for keyword in keywords:
         values = [{each.get(keyword, "") for each in part} for part in ids]
         plain = [next(iter(value)) for value in values if len(value) == 1]
         if len(plain) == len(parts) == len(set(plain)) and all(plain):
-            named = [[_renamed(f, value, _why_another(f.about, keyword, starts)) for f in part]
+            named = [[_renamed(f, value, _why_another(f.description, keyword, starts)) for f in part]
                      for value, part in zip(plain, parts, strict=True)]  # fmt: skip
             return [*itertools.chain.from_iterable(named), *undated]
-    apart = []
+    dated = []
     for part in parts:
-        first = part[0].about
+        first = part[0].description
         told_by = f"{first.told_by}, which other exposures have too, and the start, {first.date_obs}"
-        apart += [_renamed(f, clean(f"{first.exposure}-{first.date_obs}"), told_by) for f in part]
-    return [*apart, *undated]
+        dated += [_renamed(f, clean(f"{first.exposure}-{first.date_obs}"), told_by) for f in part]
+    return [*dated, *undated]
 
 
-def _why_another(about: Description, keyword: str, starts: bool) -> str:
+def _why_another(description: Description, keyword: str, starts: bool) -> str:
     """Say which card names an exposure whose first id is that of several exposures, and why that id does not."""
-    first = next(iter(about.id_cards.values())).replace(" is ", " ", 1)
+    first = next(iter(description.id_cards.values())).replace(" is ", " ", 1)
     others = "exposures of other starts" if starts else "other exposures"
-    return f"{about.id_cards[keyword]}; {first} is shared by {others}"
+    return f"{description.id_cards[keyword]}; {first} is shared by {others}"
 
 
-def by_start(begun: Sequence[tuple[str, float]]) -> list[list[int]]:
+def by_start(times: Sequence[tuple[str, float]]) -> list[list[int]]:
     """Return which of several files or exposures of one id began at the same time.
 
     Parameters
     ----------
-    begun : sequence of (str, float)
+    times : sequence of (str, float)
         The start (ISO 8601) and the exposure time in seconds of each file; empty and NaN where they are unknown.
 
     Returns
@@ -162,13 +164,13 @@ def by_start(begun: Sequence[tuple[str, float]]) -> list[list[int]]:
     list of list of int
         The indices of the files that began together, in order of the starts; files without a start are left out.
     """
-    starts = [seconds(date) if "T" in date else None for date, _ in begun]
+    starts = [seconds(date) if "T" in date else None for date, _ in times]
     if all(start is None for start in starts):  # dates without a time at least distinguish nights
-        starts = [seconds(date) for date, _ in begun]
+        starts = [seconds(date) for date, _ in times]
     parts: list[list[int]] = []
     last = None
     for start, i in sorted((start, i) for i, start in enumerate(starts) if start is not None):
-        exptime = begun[i][1]
+        exptime = times[i][1]
         gap = max(_AT_ONCE, 0.5 * exptime) if math.isfinite(exptime) else _UNKNOWN_EXPTIME
         if last is None or start - last > gap:
             parts.append([])
@@ -193,13 +195,16 @@ def _without_ambiguous_ids(files: Sequence[Found]) -> list[Found]:
     Files that share an OBSID and have no times are one exposure only if their CCDs differ.
     """
     named = []
-    for group in _grouped(files, lambda file: (file.about.camera, file.about.exposure)).values():
-        loose = all(file.about.told_by.partition(" ")[0] in ("OBSID", "OBS-ID", "OBS_ID") for file in group)
-        of_rule = any(file.about.told_by.partition(" ")[0] in file.about.rule.exposure for file in group)
-        dated = all(seconds(file.about.date_obs) is not None and "T" in file.about.date_obs for file in group)
-        ccds = {(file.about.ccd, *sorted(file.about.detector.items())) for file in group}
-        lost = loose and not of_rule and len(group) > 1 and not dated and len(ccds) < len(group)
-        if lost:
+    for group in _grouped(files, lambda file: (file.description.camera, file.description.exposure)).values():
+        found = [file.description for file in group]
+        keywords = [description.told_by.partition(" ")[0] for description in found]
+        loose = set(keywords) <= {"OBSID", "OBS-ID", "OBS_ID"}
+        of_rule = any(
+            keyword in description.rule.exposure for keyword, description in zip(keywords, found, strict=True)
+        )
+        dated = all(seconds(description.date_obs) is not None and "T" in description.date_obs for description in found)
+        ccds = {(description.ccd, *sorted(description.detector.items())) for description in found}
+        if loose and not of_rule and len(group) > 1 and not dated and len(ccds) < len(group):
             group = [_renamed(f, clean(stem(f.path)) or "unnamed", "the file's name", named=False) for f in group]
         named += group
     return named
@@ -224,14 +229,14 @@ def labels(files: Sequence[Found]) -> tuple[str, ...]:
     chosen = dict.fromkeys(range(len(files)), "")
     groups: dict[str, list[int]] = {}
     for at, file in enumerate(files):
-        groups.setdefault(file.about.ccd, []).append(at)
+        groups.setdefault(file.description.ccd, []).append(at)
     for name, members in groups.items():
         if len(members) < 2:
             continue
         best = ""
         values: list[str] = []
         for keyword in DETECTOR_CARDS:
-            found = [files[at].about.detector.get(keyword, "") for at in members]
+            found = [files[at].description.detector.get(keyword, "") for at in members]
             if all(found) and len(set(found)) > max(1, len(set(values))):
                 best, values = keyword, found
         stems = [clean(stem(files[at].path)) for at in members]
@@ -252,21 +257,21 @@ def _by_place(files: Sequence[Found]) -> list[Found]:
     groups: dict[tuple[str, str], dict[tuple[str, str], list[Found]]] = {}
     taken: set[tuple[str, str]] = set()
     for file in sorted(files, key=by_path):
-        key = file.about.camera, file.about.exposure
-        if file.about.named:
+        key = file.description.camera, file.description.exposure
+        if file.description.named:
             taken.add(key)
         else:
-            place = os.path.abspath(file.path.parent), file.about.band.name  # noqa: PTH100 (links are not followed)
+            place = os.path.abspath(file.path.parent), file.description.band.name  # noqa: PTH100 (links are not followed)
             groups.setdefault(key, {}).setdefault(place, []).append(file)
     taken |= {key for key, places in groups.items() if len(places) == 1}
-    apart = [file for file in files if file.about.named]
+    renamed = [file for file in files if file.description.named]
     for (camera, name), places in groups.items():
         taken_ids = {taken_id for taken_camera, taken_id in taken if taken_camera == camera}
         ids = ids_by_place(name, list(places), taken_ids) if len(places) > 1 else [name]
         taken |= {(camera, exposure) for exposure in ids}
         for exposure, group in zip(ids, places.values(), strict=True):
-            apart += [replace(file, about=replace(file.about, exposure=exposure)) for file in group]
-    return apart
+            renamed += [replace(file, description=replace(file.description, exposure=exposure)) for file in group]
+    return renamed
 
 
 def ids_by_place(name: str, places: Sequence[tuple[str, str]], taken: Collection[str]) -> list[str]:

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuanom.cameras.rules import CameraRule
-from gpuanom.fits.ccds.names import detector_cards, is_one_of_several, named_ccd
+from gpuanom.fits.ccds.names import ccd_name_in_header, detector_cards, is_one_of_several
 from gpuanom.fits.ccds.plane_kinds import plane_reason, side_file
 from gpuanom.fits.exposures.bands import Band, band_of
 from gpuanom.fits.exposures.calibration_names import is_calibration, is_name_of_calibration
 from gpuanom.fits.exposures.doubts import Doubt, missing_keywords, number_of_zero, perhaps_calibration, unread_times
-from gpuanom.fits.exposures.start_times import Start, exposure_time, start
+from gpuanom.fits.exposures.start_times import Start, exposure_time, find_start
 from gpuanom.fits.headers.binning import binning_label
-from gpuanom.fits.headers.values import Cards, card_text, clean, matches, plver, stem
+from gpuanom.fits.headers.values import Cards, card_text, clean, matches, plver
+from gpuanom.fits.opening.file_names import stem
 from gpuanom.records import Version
 
 if TYPE_CHECKING:
@@ -123,9 +124,9 @@ def describe(
     camera = clean(rule.camera or cards.get("INSTRUME") or "") or "unknown"
     version, label = _version(rule, cards, path)
     no_exposure, kind = _no_exposure(rule, cards, path, extension is None, primary)
-    begun = start(rule, cards)
+    start = find_start(rule, cards)
     exptime, no_time = exposure_time(rule, cards)
-    ids = _ids(rule, cards, begun)
+    ids = _ids(rule, cards, start)
     keyword, exposure = ids[0] if ids else ("", clean(stem(path)) or "unnamed")
     return Description(
         rule=rule,
@@ -135,7 +136,7 @@ def describe(
         exposure=exposure,
         told_by=card_text(cards, keyword) if keyword else "the file's name",
         band=band_of(rule, cards),
-        date_obs=begun.date,
+        date_obs=start.date,
         exptime=exptime,
         version=version,
         version_label=label,
@@ -144,10 +145,10 @@ def describe(
         named=bool(ids),
         other_ids=ids[1:],
         id_cards={keyword: card_text(cards, keyword) for keyword, _ in ids},
-        ccd=named_ccd(rule, cards),
+        ccd=ccd_name_in_header(rule, cards),
         detector=detector_cards(cards),
         doubts=(
-            *unread_times(begun.unreadable, begun.told_by, no_time),
+            *unread_times(start.unreadable, start.told_by, no_time),
             *missing_keywords(rule, cards, keyword),
             *number_of_zero(rule, cards, keyword),
             *perhaps_calibration(rule, cards, path),
@@ -155,7 +156,7 @@ def describe(
     )
 
 
-def _ids(rule: CameraRule, cards: Cards, begun: Start) -> tuple[tuple[str, str], ...]:
+def _ids(rule: CameraRule, cards: Cards, start: Start) -> tuple[tuple[str, str], ...]:
     """Return the exposure ids in the headers with their keywords, the best first; empty where the headers have none.
 
     Values such as 0, -1 or 'none' are no ids. In this case, and in a file of one CCD of several
@@ -167,20 +168,20 @@ def _ids(rule: CameraRule, cards: Cards, begun: Start) -> tuple[tuple[str, str],
     # For some cameras the id is the name under which the file was first written.
     ids = [(keyword, clean(stem(Path(clean(cards.get(keyword)))))) for keyword in keywords]
     good = [(keyword, value) for keyword, value in ids if value and not _NO_ID.fullmatch(value)]
-    if of_rule and "T" in begun.date:
-        good.append((begun.told_by, clean(begun.date)))
+    if of_rule and "T" in start.date:
+        good.append((start.told_by, clean(start.date)))
     return tuple(good)
 
 
-def _no_exposure(rule: CameraRule, cards: Cards, path: Path, alone: bool, primary: fits.Header) -> tuple[str, str]:
+def _no_exposure(rule: CameraRule, cards: Cards, path: Path, in_primary: bool, primary: fits.Header) -> tuple[str, str]:
     """Return why a file is no exposure of the sky, in full and in short; empty for an exposure."""
-    reason = side_file(path, cards) or (plane_reason(rule, primary) if alone else "")
+    reason = side_file(path, cards) or (plane_reason(rule, primary) if in_primary else "")
     if reason:
         return f"a weight or mask file: {reason}", "a weight or mask file"
-    for what, exclusions in (("not a sky exposure", rule.not_sky), ("a stack", rule.stacks)):
+    for kind, exclusions in (("not a sky exposure", rule.not_sky), ("a stack", rule.stacks)):
         for keyword, patterns in exclusions:
             if matches(cards.get(keyword), patterns):
-                return f"{what}: {card_text(cards, keyword)}", f"{what} ({clean(cards.get(keyword)).lower()})"
+                return f"{kind}: {card_text(cards, keyword)}", f"{kind} ({clean(cards.get(keyword)).lower()})"
     if any(cards.get(keyword) is not None for keyword, _ in rule.not_sky):
         return "", ""  # the header says what kind of exposure this is, so names of targets and files do not count
     target = clean(cards.get("OBJECT"))

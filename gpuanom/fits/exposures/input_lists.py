@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpuanom.errors import InputError
-from gpuanom.fits.headers.values import SUFFIXES
+from gpuanom.fits.opening.file_names import SUFFIXES
 
 _STREAM = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 _STANDARD_INPUT = ("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")

@@ -61,8 +61,8 @@ def _expand(item: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
         yield broken_link(path, mode) if isinstance(mode, OSError) else path
     elif item.startswith("@"):
         yield from _listed(item[1:], folder, depth)
-    elif (meant := _meant(item)) != item:
-        yield from _expand(meant, folder, depth)
+    elif (path_meant := _path_meant(item)) != item:
+        yield from _expand(path_meant, folder, depth)
     elif item == "-":
         yield InputError("names no file", file=item, remedy="@- reads a list of paths from standard input")
     elif (address := _ADDRESS.match(item)) is not None:
@@ -76,7 +76,7 @@ def _expand(item: str, folder: Path, depth: int) -> Iterator[Path | InputError]:
         yield _unreachable(path, mode)
 
 
-def _meant(item: str) -> str:
+def _path_meant(item: str) -> str:
     """Return the path that an input probably means where no file has its name: without quotes, file:// and ~."""
     if len(item) > 2 and item[0] == item[-1] and item[0] in "'\"":
         return item[1:-1]

@@ -45,7 +45,7 @@ class Start(NamedTuple):
     unreadable: str
 
 
-def start(rule: CameraRule, cards: Cards) -> Start:
+def find_start(rule: CameraRule, cards: Cards) -> Start:
     """Find the start of an exposure.
 
     Parameters
@@ -92,14 +92,14 @@ def _iso(value: Any, cards: Cards) -> str:
     try:
         # Python does not know leap seconds.
         whole = _LEAP.sub("59", re.sub(r"\.([0-9]{0,6})[0-9]*$", lambda f: f".{f[1]:0<6}", text))
-        begun = datetime.fromisoformat(whole)
+        date = datetime.fromisoformat(whole)
     except ValueError:
         return ""
     if zone is None or zone[1] is None:
         return text[:LONGEST_ID].removesuffix(".")
     ahead = timedelta(hours=int(zone[2]), minutes=int(zone[3]))
     try:
-        return _written(begun - ahead if zone[1] == "+" else begun + ahead)
+        return _written(date - ahead if zone[1] == "+" else date + ahead)
     except OverflowError:  # before the year 1, or after 9999
         return ""
 

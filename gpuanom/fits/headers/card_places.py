@@ -39,7 +39,7 @@ class Layout:
     places: dict[str, int]
     unusual: bool
     parts: dict[Any, Any] = field(default_factory=dict)
-    """Kept by `gpuanom.fits.headers.scanned.Scanned.part`: where the cards of some names are."""
+    """Kept by `gpuanom.fits.headers.scanned.ScannedHeader.part`: where the cards of some names are."""
 
     @cached_property
     def lines(self) -> str:

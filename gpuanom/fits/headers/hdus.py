@@ -1,7 +1,7 @@
 """An HDU of a file: its header, and where it lies; and the headers of all image HDUs of a file together.
 
-Nobody changes the records of HDUs. They are not frozen, since a frozen record takes two to three times as long to make,
-and an exposure has hundreds of them.
+The records of HDUs are not changed after they are made. They are not frozen, since a frozen record takes two to three
+times as long to make, and an exposure has hundreds of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from gpuanom.fits.headers.card_places import WIDTH
 from gpuanom.fits.headers.kept_answers import tables_of_one_layout
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned, found_in_all, is_of_the_table
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader, found_in_all, is_of_the_table
 from gpuanom.fits.headers.values import Cards
 
 _NUMBERS = re.compile(
@@ -25,36 +25,58 @@ _NUMBERS = re.compile(
 
 
 @dataclass(eq=False)
-class Unit:
-    """First bytes of an HDU and of its data, number of bytes of the data, and the header as it is stored."""
+class StoredHdu:
+    """Where an HDU lies in its file, and the header as the file holds it: of a compressed image that of the table.
+
+    Attributes
+    ----------
+    start, data_start : int
+        First byte of the HDU, and of the data.
+    data_size : int
+        Number of bytes of the data, without padding.
+    header : ScannedHeader
+    """
 
     start: int
-    data: int
-    size: int
-    header: Scanned
+    data_start: int
+    data_size: int
+    header: ScannedHeader
 
     @property
     def end(self) -> int:
         """The byte behind the data, without padding."""
-        return self.data + self.size
+        return self.data_start + self.data_size
 
 
 @dataclass(eq=False)
 class Hdu:
-    """An image HDU with pixels: number, header of the image, primary header, where the HDU lies, and its shape.
+    """An image HDU with pixels.
 
-    The shape is (..., ny, nx) as the header claims, which `gpuanom.fits.opening.file.File.image_shape` checks, as
-    it checks BITPIX of the image: NaN where that makes no sense.
+    Attributes
+    ----------
+    number : int
+        Number of the HDU in the file.
+    header : ScannedHeader or CompressedImageHeader
+        Header of the image.
+    primary : ScannedHeader
+        Primary header of the file.
+    stored : StoredHdu
+        Where the HDU lies in the file.
+    claimed_shape : tuple of int
+        (..., ny, nx) as the header claims; `gpuanom.fits.opening.file.File.image_shape` checks the claim.
+    bitpix : float
+        BITPIX of the image, which is checked there, too; NaN where that makes no sense.
+    compressed : bool
+        Whether the image is tile-compressed, in a table.
     """
 
     number: int
-    header: Scanned | CompressedImage
-    primary: Scanned
-    unit: Unit
-    claimed: tuple[int, ...]
-    bits: float
+    header: ScannedHeader | CompressedImageHeader
+    primary: ScannedHeader
+    stored: StoredHdu
+    claimed_shape: tuple[int, ...]
+    bitpix: float
     compressed: bool
-    """Whether the image is tile-compressed, in a table."""
 
     @cached_property
     def cards(self) -> Cards:
@@ -77,7 +99,7 @@ class FileHeaders:
     headers : tuple of Header
     """
 
-    def __init__(self, *headers: Scanned | CompressedImage) -> None:
+    def __init__(self, *headers: ScannedHeader | CompressedImageHeader) -> None:
         self.headers = headers
         self.comparable: Any = None  # of gpuanom.fits.headers.kept_answers
 
@@ -87,12 +109,12 @@ class FileHeaders:
         return cls(hdus[0].primary, *[item.header for item in hdus]) if hdus else cls()
 
     @property
-    def of_images(self) -> tuple[Scanned | CompressedImage, ...]:
+    def of_images(self) -> tuple[ScannedHeader | CompressedImageHeader, ...]:
         """The header of each image alone."""
         return self.headers[1:]
 
     @cached_property
-    def _tables(self) -> tuple[Scanned, ...] | None:
+    def _tables(self) -> tuple[ScannedHeader, ...] | None:
         return tables_of_one_layout(self)
 
     def numbers(self, keyword: str) -> list[float] | None:

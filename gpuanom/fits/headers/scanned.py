@@ -63,14 +63,14 @@ _WHOLE_NUMBERS = re.compile(r"^= +([0-9]{1,10}) *(?:/.*)?$", re.MULTILINE)
 _QUOTED_NUMBERS = re.compile(r"^= +'([0-9]{1,10}) *' *(?:/.*)?$", re.MULTILINE)
 
 
-def whole_numbers(headers: Sequence[Scanned], keyword: str, *, quoted: bool = False) -> list[int] | None:
+def whole_numbers(headers: Sequence[ScannedHeader], keyword: str, *, quoted: bool = False) -> list[int] | None:
     """Return the whole number that each of several headers has in a card, if all these cards are plain.
 
     To ask each header for the value takes twenty times as long.
 
     Parameters
     ----------
-    headers : sequence of Scanned
+    headers : sequence of ScannedHeader
         Of one layout.
     keyword : str
         One of the standard's plain cards.
@@ -80,14 +80,14 @@ def whole_numbers(headers: Sequence[Scanned], keyword: str, *, quoted: bool = Fa
     Returns
     -------
     list of int, or None
-        What `Scanned.get` returns for each, or the number in that text. None where the headers have no such card, or
-        where one of the cards may hold anything else than a whole number without a sign.
+        What `ScannedHeader.get` returns for each, or the number in that text. None where the headers have no such card,
+        or where one of the cards may hold anything else than a whole number without a sign.
     """
     found = found_in_all(_QUOTED_NUMBERS if quoted else _WHOLE_NUMBERS, headers, keyword)
     return None if found is None else list(map(int, found))
 
 
-def found_in_all(value: re.Pattern[str], headers: Sequence[Scanned], keyword: str) -> list[str] | None:
+def found_in_all(value: re.Pattern[str], headers: Sequence[ScannedHeader], keyword: str) -> list[str] | None:
     """Return the text of a card's value in several headers of one layout; None where not all cards have that form."""
     layout = headers[0].layout
     at = layout.places.get(keyword.ljust(8))
@@ -99,7 +99,7 @@ def found_in_all(value: re.Pattern[str], headers: Sequence[Scanned], keyword: st
     return found if len(found) == len(headers) == cards.count("\n") + 1 else None
 
 
-class Scanned:
+class ScannedHeader:
     """A header as it is stored; `get`, ``in`` and iteration do the same as for `astropy.io.fits.Header`.
 
     Parameters
@@ -279,16 +279,16 @@ _OF_THE_TABLE = re.compile(
 _AXIS = re.compile("NAXIS[1-9][0-9]*")
 
 
-class CompressedImage:
+class CompressedImageHeader:
     """The header of a tile-compressed image, from the header of the table that holds it (FITS 4.0, section 10.1).
 
     Parameters
     ----------
-    table : Scanned
+    table : ScannedHeader
         The header of the table.
     """
 
-    def __init__(self, table: Scanned) -> None:
+    def __init__(self, table: ScannedHeader) -> None:
         self.table = table
 
     def __contains__(self, keyword: str) -> bool:

@@ -1,4 +1,4 @@
-"""The values of header cards, and the saturation level and axes that they give by the camera's rule.
+"""The values of header cards: looked up, compared with patterns, and made into numbers, ids and texts for messages.
 
 Headers may hold anything, so every text that becomes an id passes through `clean`.
 """
@@ -10,25 +10,14 @@ import functools
 import math
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuanom.cameras.rules import CameraRule
 from gpuanom.errors import printable
 from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
-from gpuanom.fits.headers.kept_answers import once_for_same_cards
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned
-from gpuanom.records import Turn
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader
 
 if TYPE_CHECKING:
     from astropy.io import fits
-
-    from gpuanom.fits.headers.hdus import FileHeaders
-
-SUFFIXES: tuple[str, ...] = tuple(
-    kind + packed for kind in (".fits", ".fit", ".fts") for packed in ("", ".fz", ".gz", ".bz2", ".xz")
-)
-"""Endings of the names of FITS files, in lower case."""
 
 LONGEST_ID = 80
 """Largest number of characters of an id."""
@@ -67,8 +56,8 @@ class Cards:
 
     def may_have(self, beginning: str) -> bool:
         """Whether a keyword of these headers may begin with these letters; False is certain."""
-        tables = (h.table if isinstance(h, CompressedImage) else h for h in self.headers)
-        return any(not isinstance(h, Scanned) or h.may_have(beginning) for h in tables)
+        tables = (h.table if isinstance(h, CompressedImageHeader) else h for h in self.headers)
+        return any(not isinstance(h, ScannedHeader) or h.may_have(beginning) for h in tables)
 
     def first(self, keywords: Sequence[str]) -> Any:
         """Return the value of the first of several keywords that the headers have; None without any."""
@@ -94,7 +83,7 @@ def card(header: fits.Header, keyword: str) -> Any:
         cannot be parsed.
     """
     try:
-        if isinstance(header, Scanned | CompressedImage):
+        if isinstance(header, ScannedHeader | CompressedImageHeader):
             value = header.get(keyword)  # it sees to astropy's warnings itself, where it needs astropy
         else:
             with ignore_astropy_warnings():
@@ -115,10 +104,10 @@ def clean(value: Any) -> str:
 
 def card_text(cards: Cards, keyword: str) -> str:
     """Return a card as messages quote it, such as ``DATE-OBS is '2026-01-01T00:30:00'``."""
-    return said(keyword, cards.get(keyword))
+    return quoted_card(keyword, cards.get(keyword))
 
 
-def said(keyword: str, value: Any) -> str:
+def quoted_card(keyword: str, value: Any) -> str:
     """Return a keyword and its value as messages quote them."""
     return f"{keyword} is '{quoted(value)}'"
 
@@ -137,13 +126,6 @@ def number(value: Any) -> float:
     except (ValueError, OverflowError):
         return math.nan
     return result if math.isfinite(result) else math.nan
-
-
-def stem(path: Path) -> str:
-    """Return a file's name without its FITS ending."""
-    lower = path.name.lower()
-    ending = max((s for s in SUFFIXES if lower.endswith(s)), key=len, default="")
-    return path.name[: len(path.name) - len(ending)]
 
 
 def matches(value: Any, patterns: Sequence[str]) -> bool:
@@ -172,142 +154,3 @@ def plver(value: Any) -> tuple[tuple[int, ...], str]:
     if not found:
         return (), ""
     return tuple(int(n) for n in found[1].split(".")), found[2].lower()
-
-
-@once_for_same_cards
-def saturation(rule: CameraRule, cards: Cards) -> float:
-    """Return the level at which pixels saturate.
-
-    Parameters
-    ----------
-    rule : CameraRule
-        Its `saturation` lists the keywords.
-    cards : Cards
-        The headers of the CCD.
-
-    Returns
-    -------
-    float
-        In the image's unit; NaN when unknown.
-    """
-    for entry in rule.saturation:
-        levels = [number(cards.get(keyword)) for keyword in entry.split("+")]
-        known = [level for level in levels if level > 0]
-        if known:
-            return min(known)
-    return math.nan
-
-
-def saturations(rule: CameraRule, headers: FileHeaders) -> list[float]:
-    """Return the level at which the pixels of each image of a file saturate.
-
-    Parameters
-    ----------
-    rule : CameraRule
-    headers : FileHeaders
-
-    Returns
-    -------
-    list of float
-        See `saturation`.
-    """
-    # The level of a CCD may change with each exposure, so that what was found before is of no use.
-    columns = [headers.numbers(keyword) for entry in rule.saturation[:1] for keyword in entry.split("+")]
-    known = [column for column in columns if column is not None and min(column) > 0]
-    if not known or len(known) < len(columns):
-        return _each_saturation(rule, headers)
-    return [min(levels) for levels in zip(*known, strict=True)] if len(known) > 1 else known[0]
-
-
-@once_for_same_cards
-def _each_saturation(rule: CameraRule, headers: FileHeaders) -> list[float]:
-    return [saturation(rule, cards) for cards in headers.cards()]
-
-
-@once_for_same_cards
-def sky_axes(cards: Cards) -> tuple[float, float, float, float] | None:
-    """Return CD1_1, CD1_2, CD2_1, CD2_2 in degrees per pixel; None without a celestial WCS.
-
-    The matrix is that of the CD cards, else PC times CDELT, else CDELT turned by CROTA2 (FITS WCS
-    paper II, section 6).
-    """
-    latitude_first = latitude_is_first(cards)
-    if latitude_first is None:
-        return None
-    names = _ELEMENTS
-    if any(cards.get(f"CD{n}") is not None for n in names):
-        matrix = [_or(cards.get(f"CD{n}"), 0.0) for n in names]
-    else:
-        dx, dy = (_or(cards.get(f"CDELT{axis}"), 1.0) for axis in (1, 2))
-        if any(cards.get(f"PC{n}") is not None for n in names):
-            a, b, c, d = (_or(cards.get(f"PC{n}"), one) for n, one in zip(names, (1.0, 0.0, 0.0, 1.0), strict=True))
-            matrix = [dx * a, dx * b, dy * c, dy * d]
-        else:
-            turned = cards.get("CROTA2")
-            angle = math.radians(_or(cards.get("CROTA1") if turned is None else turned, 0.0))
-            matrix = [dx * math.cos(angle), -dy * math.sin(angle), dx * math.sin(angle), dy * math.cos(angle)]
-    if latitude_first:
-        matrix = matrix[2:] + matrix[:2]  # put the longitude first
-    c11, c12, c21, c22 = matrix
-    determinant = c11 * c22 - c12 * c21
-    return (c11, c12, c21, c22) if math.isfinite(determinant) and determinant != 0 else None
-
-
-def latitude_is_first(cards: Cards) -> bool | None:
-    """Return whether the first axis of a celestial WCS is the latitude, not the longitude; None without such a WCS."""
-    kinds = [str(cards.get(f"CTYPE{axis}") or "")[:4] for axis in (1, 2)]
-    if sorted(kinds) not in (["DEC-", "RA--"], ["GLAT", "GLON"], ["ELAT", "ELON"]):
-        return None
-    return kinds[0] in ("DEC-", "GLAT", "ELAT")
-
-
-_ELEMENTS = ("1_1", "1_2", "2_1", "2_2")
-
-
-def all_cd_cards(headers: FileHeaders) -> list[list[float]] | None:
-    """Return the columns of CD1_1, CD1_2, CD2_1, CD2_2 of a file's images, if all images plainly have these cards."""
-    columns = [column for n in _ELEMENTS if (column := headers.numbers(f"CD{n}")) is not None]
-    return columns if len(columns) == len(_ELEMENTS) else None
-
-
-def _or(value: Any, default: float) -> float:
-    return default if value is None else number(value)
-
-
-def turn(rule: CameraRule, name: str, matrix: tuple[float, float, float, float] | None) -> Turn:
-    """Return how the axes of a CCD are turned to those of the focal plane, by the camera's rule alone.
-
-    Parameters
-    ----------
-    rule : CameraRule
-        Its `quarter_ccds` and `turn`. For the turn ``wcs``, the axes of the focal plane are those
-        of a CCD with CD1_2 > 0, CD2_1 < 0 and no diagonal terms.
-    name : str
-        Name of the CCD.
-    matrix : tuple of 4 floats, or None
-        CD1_1, CD1_2, CD2_1, CD2_2 of the CCD, degrees per pixel.
-
-    Returns
-    -------
-    Turn
-        For ``wcs``, the nearest combination of quarter turns and reflections.
-    """
-    if matches(name, rule.quarter_ccds):
-        return Turn.QUARTER
-    if rule.turn != "wcs" or matrix is None:
-        return Turn.NONE
-    c11, c12, c21, c22 = matrix
-    # Focal-plane axes from CCD axes: the inverse of [[0, 1], [-1, 0]] times CD.
-    return nearest_turn(-c21, -c22, c11, c12)
-
-
-def nearest_turn(m11: float, m12: float, m21: float, m22: float) -> Turn:
-    """Return the combination of quarter turns and reflections that is nearest to a matrix."""
-    return Turn(number_of_turn(m11, m12, m21, m22))
-
-
-def number_of_turn(m11: Any, m12: Any, m21: Any, m22: Any) -> Any:
-    """Return the number of `nearest_turn`; of several matrices where the elements are arrays."""
-    quarter = abs(m12) + abs(m21) > abs(m11) + abs(m22)
-    mirrored = m11 * m22 - m12 * m21 < 0
-    return quarter + 2 * mirrored

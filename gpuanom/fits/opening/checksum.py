@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.fits.headers.scanned import Scanned, whole_numbers
+from gpuanom.fits.headers.scanned import ScannedHeader, whole_numbers
 from gpuanom.fits.headers.values import card
 
 
-def sum_card(value: Any) -> int | None:
+def datasum_of(value: Any) -> int | None:
     """Return the sum in a DATASUM card; None where it is not defined (FITS standard 4.0, section 4.4.2.7)."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
@@ -23,12 +23,12 @@ def sum_card(value: Any) -> int | None:
     return total if total < 2**32 else None
 
 
-def sum_cards(headers: Sequence[Scanned]) -> list[int | None]:
-    """Return the sum in the DATASUM card of each of several headers of one layout, see `sum_card`."""
+def datasums_of(headers: Sequence[ScannedHeader]) -> list[int | None]:
+    """Return the sum in the DATASUM card of each of several headers of one layout, see `datasum_of`."""
     sums = whole_numbers(headers, "DATASUM", quoted=True)
     if sums is not None and max(sums) < 2**32:
         return [*sums]
-    return [sum_card(card(header, "DATASUM")) for header in headers]
+    return [datasum_of(card(header, "DATASUM")) for header in headers]
 
 
 def same_sum(first: int, second: int) -> bool:
@@ -42,7 +42,7 @@ def same_sum(first: int, second: int) -> bool:
     return first % (2**32 - 1) == second % (2**32 - 1)
 
 
-def added_up(data: npt.NDArray[np.uint8]) -> int:
+def ones_complement_sum(data: npt.NDArray[np.uint8]) -> int:
     """Return the ones' complement sum of bytes, as big-endian 32-bit words; bytes of 0 complete the last word.
 
     Parameters
@@ -54,10 +54,10 @@ def added_up(data: npt.NDArray[np.uint8]) -> int:
 
     whole = data.size // 4 * 4
     rest = data[whole:].tobytes().ljust(4, b"\0")
-    return carried(int(byteorder.total(data[:whole].view(np.uint32))) + int.from_bytes(rest, "big"))
+    return fold_carry(int(byteorder.total(data[:whole].view(np.uint32))) + int.from_bytes(rest, "big"))
 
 
-def carried(total: int) -> int:
+def fold_carry(total: int) -> int:
     """Add the bits above the 32nd to those below, until none is left above."""
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)

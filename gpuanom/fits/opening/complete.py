@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gpuanom.errors import InputError
-from gpuanom.fits.headers.scanned import Scanned, find_end
+from gpuanom.fits.headers.scanned import ScannedHeader, find_end
 from gpuanom.fits.headers.values import card
 from gpuanom.fits.opening import packed
-from gpuanom.fits.opening.first_headers import BLOCK, data_bytes
+from gpuanom.fits.opening.first_headers import BLOCK, data_bytes, whole_blocks
 
 _MOST_BLOCKS = 2000
 _MOST_HDUS = 10_000
@@ -89,7 +89,7 @@ def _of_hdus(stream: BinaryIO, size: int, path: Path) -> Lack | None:
             return Lack("zeros stand where an HDU may follow" if index else text, certain=not index)
         if text is None:
             break
-        header = Scanned(text)
+        header = ScannedHeader(text)
         try:
             count = data_bytes(header, path, index)
         except InputError:
@@ -99,7 +99,7 @@ def _of_hdus(stream: BinaryIO, size: int, path: Path) -> Lack | None:
         end = start + len(text) + count
         if end > size:
             return Lack(f"HDU {index}: {end - size} bytes are missing")
-        start = end + -end % BLOCK
+        start = whole_blocks(end)
         if start > size:
             return Lack(f"HDU {index}: its padding is missing")
         index += 1

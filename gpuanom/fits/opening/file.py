@@ -14,14 +14,13 @@ import numpy.typing as npt
 from gpuanom.attributes import attributes
 from gpuanom.encoded import GiveRoom, Room
 from gpuanom.errors import FETCH_AGAIN, InputError, corrupt
-from gpuanom.fits.headers.hdus import FileHeaders
-from gpuanom.fits.headers.hdus import Hdu as Hdu
-from gpuanom.fits.headers.scanned import Scanned
+from gpuanom.fits.headers.hdus import FileHeaders, Hdu
+from gpuanom.fits.headers.scanned import ScannedHeader
 from gpuanom.fits.headers.values import card
-from gpuanom.fits.opening.checksum import added_up, carried, same_sum, sum_card, sum_cards
+from gpuanom.fits.opening.checksum import datasum_of, datasums_of, fold_carry, ones_complement_sum, same_sum
 from gpuanom.fits.opening.first_headers import BLOCK
 from gpuanom.fits.opening.hdu_list import list_hdus
-from gpuanom.fits.opening.memory_map import DamagedError, Mapping, OpenFile, bring
+from gpuanom.fits.opening.memory_map import DamagedError, Mapping, OpenFile, prefault
 from gpuanom.settings import NO_CHECKSUM
 from gpuanom.system import patiently, refused
 
@@ -72,7 +71,7 @@ class File:
         except DamagedError as error:
             raise self.corrupt(short(error)) from None
         self.plain, self.size = self._mapping.plain, self._mapping.size
-        self.bring(0, BLOCK)
+        self.prefault(0, BLOCK)
         if self.bytes[:9] != b"SIMPLE  =":
             raise self.corrupt("cannot be opened: not a FITS file")
 
@@ -90,7 +89,7 @@ class File:
         except DamagedError as error:
             raise self.corrupt(short(error)) from None
 
-    def bring(self, start: int, stop: int, hdu: int | None = None) -> None:
+    def prefault(self, start: int, stop: int, hdu: int | None = None) -> None:
         """Have the system read a part of the mapped file, so that a part which it cannot read is an error.
 
         Parameters
@@ -107,7 +106,7 @@ class File:
         """
         view = self.bytes
         try:
-            patiently(lambda: bring(view, start, stop))
+            patiently(lambda: prefault(view, start, stop))
         except OSError as error:
             raise self.refused(error, stop, hdu) from None
 
@@ -152,11 +151,11 @@ class File:
             or of a size that the file cannot hold.
         """
         # What is claimed of one CCD is mostly claimed of all, and need not be judged again.
-        claim = item.claimed, item.bits, item.compressed
+        claim = item.claimed_shape, item.bitpix, item.compressed
         known = self._shapes.get(claim)
-        if known is not None and item.unit.end <= self.size:
+        if known is not None and item.stored.end <= self.size:
             return known
-        shape = item.claimed
+        shape = item.claimed_shape
         n_slices = math.prod(shape[:-2])
         if n_slices > 1:
             raise InputError(
@@ -181,7 +180,7 @@ class File:
     def image_shapes(self) -> list[tuple[int, int]]:
         """Return what `image_shape` returns for each of `images`; raises its error where one of them is refused."""
         images = self.images()
-        claims = list(zip(*attributes(images, "claimed", "bits", "compressed"), strict=True))
+        claims = list(zip(*attributes(images, "claimed_shape", "bitpix", "compressed"), strict=True))
         # Of images that claim the same, the last one ends last in the file.
         shapes = {claim: self.image_shape(item) for claim, item in dict(zip(claims, images, strict=True)).items()}
         return [shapes[claim] for claim in claims]
@@ -189,14 +188,14 @@ class File:
     def _refuse_absurd(self, item: Hdu, shape: tuple[int, ...]) -> None:
         """Compare a header's claim with the file's size before anything is allocated."""
         pixels = math.prod(shape)
-        if not math.isfinite(item.bits) or not int(item.bits):
+        if not math.isfinite(item.bitpix) or not int(item.bitpix):
             raise self.corrupt("its BITPIX card makes no sense", item.number)
-        claimed = pixels * abs(int(item.bits)) // 8
+        claimed = pixels * abs(int(item.bitpix)) // 8
         if item.compressed and claimed > max(_HARMLESS, _TILE_RATIO * self.size):
             size = " x ".join(str(n) for n in reversed(shape))
             raise self.corrupt(f"its header claims {size} pixels in a file of {self.size} bytes", item.number)
-        if item.unit.end > self.size:
-            missing = item.unit.end - self.size
+        if item.stored.end > self.size:
+            missing = item.stored.end - self.size
             raise self.corrupt(f"cut off: {missing} bytes of its pixels are missing", item.number)
         if pixels > _MOST_PIXELS:
             size = " x ".join(str(n) for n in reversed(shape))
@@ -208,7 +207,7 @@ class File:
                 status="too_large",
             )
 
-    def check(self, item: Hdu, *, bring: bool = True, compare: bool = True) -> None:
+    def check(self, item: Hdu, *, prefault: bool = True, compare: bool = True) -> None:
         """Compare an HDU's data with its DATASUM (FITS standard 4.0, appendix J), unless `checksum` is False.
 
         A program that changes an image and copies its header leaves a DATASUM that does not fit.
@@ -219,7 +218,7 @@ class File:
         Parameters
         ----------
         item : Hdu
-        bring : bool, optional
+        prefault : bool, optional
             Whether the data will be read on the host, so that the system should read them now.
         compare : bool, optional
             Whether to compare them with the DATASUM; otherwise only their presence is checked.
@@ -230,18 +229,18 @@ class File:
             Status ``corrupt``: the data are cut off, or do not agree with the sum. Status
             ``unreadable``: the system cannot read them.
         """
-        unit = item.unit
+        stored = item.stored
         try:
             size = patiently(self.bytes.size)
         except OSError as error:
             raise refused(error, self.path) from None
-        if size < unit.end:  # reading mapped pages beyond the end of the file would end the process
+        if size < stored.end:  # reading mapped pages beyond the end of the file would end the process
             raise self.corrupt("the file was cut off while it was open", item.number)
-        wanted = self.wanted_sum(item) if compare else None
-        if bring or wanted is not None:
-            self.bring(unit.start, unit.end, item.number)
+        wanted = self.expected_datasum(item) if compare else None
+        if prefault or wanted is not None:
+            self.prefault(stored.start, stored.end, item.number)
         if wanted is not None:
-            self._compare(item, wanted, self._sum(unit.data, unit.size))
+            self._compare(item, wanted, self._sum(stored.data_start, stored.data_size))
 
     def read(self, item: Hdu, room: GiveRoom, *, compare: bool = True) -> Room:
         """Read an HDU's data into memory, and compare them with its DATASUM as `check` does.
@@ -267,10 +266,10 @@ class File:
         InputError
             As `check`.
         """
-        unit = item.unit
-        given = room(unit.size)
+        stored = item.stored
+        given = room(stored.data_size)
         try:
-            whole = self._mapping.read(unit.data, given.memory)
+            whole = self._mapping.read(stored.data_start, given.memory)
         except OSError as error:
             raise refused(error, self.path).at(self.path, item.number) from None
         if not whole:
@@ -280,12 +279,12 @@ class File:
             self.compare_read(item, given.memory)
         return given
 
-    def opened(self) -> OpenFile | None:
+    def open_again(self) -> OpenFile | None:
         """Open the file to be read apart from the mapping; None where it is packed, has changed or cannot be opened."""
-        return self._mapping.opened()
+        return self._mapping.open_again()
 
     def is_same(self, file: OpenFile) -> bool:
-        """Whether a file from `opened` is as it was at first, neither written to nor cut off since."""
+        """Whether a file from `open_again` is as it was at first, neither written to nor cut off since."""
         return self._mapping.is_same(file)
 
     def refuse_change(self) -> None:
@@ -302,27 +301,27 @@ class File:
 
     def compare_read(self, item: Hdu, data: npt.NDArray[np.uint8]) -> None:
         """Compare an HDU's data, as they were read, with its DATASUM; see `check` for the error."""
-        wanted = self.wanted_sum(item)
+        wanted = self.expected_datasum(item)
         if wanted is not None:
-            self._compare(item, wanted, added_up(data))
+            self._compare(item, wanted, ones_complement_sum(data))
 
-    def wanted_sum(self, item: Hdu) -> int | None:
+    def expected_datasum(self, item: Hdu) -> int | None:
         """Return the DATASUM that an HDU's data must have; None where there is none, or sums are not compared."""
-        return sum_card(card(item.unit.header, "DATASUM")) if self.checksum else None
+        return datasum_of(card(item.stored.header, "DATASUM")) if self.checksum else None
 
-    def wanted_sums(self, headers: Sequence[Scanned]) -> list[int | None]:
-        """Return what `wanted_sum` returns for each of several HDUs, whose headers are of one layout."""
-        return sum_cards(headers) if self.checksum else [None] * len(headers)
+    def expected_datasums(self, headers: Sequence[ScannedHeader]) -> list[int | None]:
+        """Return what `expected_datasum` returns for each of several HDUs, whose headers are of one layout."""
+        return datasums_of(headers) if self.checksum else [None] * len(headers)
 
     def _compare(self, item: Hdu, wanted: int, found: int) -> None:
         """Raise an error where the sum of an HDU's data is not the wanted one, unless its CHECKSUM explains that."""
-        unit = item.unit
+        stored = item.stored
         if same_sum(found, wanted):
             return
-        if card(unit.header, "CHECKSUM"):  # a blank card means that the sum is not defined
-            self.bring(unit.start, unit.data, item.number)
-            whole = self._sum(unit.start, unit.data - unit.start) + wanted
-            if not same_sum(carried(whole), 0):
+        if card(stored.header, "CHECKSUM"):  # a blank card means that the sum is not defined
+            self.prefault(stored.start, stored.data_start, item.number)
+            whole = self._sum(stored.start, stored.data_start - stored.start) + wanted
+            if not same_sum(fold_carry(whole), 0):
                 return
         raise InputError(
             "damaged: its data do not add up to its DATASUM",
@@ -334,7 +333,7 @@ class File:
 
     def _sum(self, start: int, size: int) -> int:
         """Return the ones' complement sum of a part of the file, as big-endian 32-bit words."""
-        return added_up(np.frombuffer(self.bytes, np.uint8, size, start))
+        return ones_complement_sum(np.frombuffer(self.bytes, np.uint8, size, start))
 
     def corrupt(self, message: str, hdu: int | None = None) -> InputError:
         """Return the error for damage in this file.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuanom.errors import InputError
-from gpuanom.fits.headers.scanned import Scanned
+from gpuanom.fits.headers.scanned import ScannedHeader
 from gpuanom.fits.headers.values import card
-from gpuanom.fits.opening.first_headers import BLOCK
+from gpuanom.fits.opening.first_headers import BLOCK, whole_blocks
 
 if TYPE_CHECKING:
     from gpuanom.fits.opening.file import File
@@ -30,13 +30,13 @@ def wrong_ending(file: File, count: int, end: int | None) -> InputError | None:
         return None
     if end > file.size:
         return file.corrupt("cut off; what follows is lost", count - 1)
-    end += -end % BLOCK
+    end = whole_blocks(end)
     if end > file.size:
         return file.corrupt("cut off in the padding behind its last HDU; what follows is lost", count)
     view = file.bytes
     for at in range(end, file.size, _CHUNK):
         try:
-            file.bring(at, at + _CHUNK)
+            file.prefault(at, at + _CHUNK)
         except InputError as error:
             return error
         rest = view[at : at + _CHUNK]
@@ -49,7 +49,7 @@ def wrong_ending(file: File, count: int, end: int | None) -> InputError | None:
     return None
 
 
-def too_few(file: File, count: int, primary: Scanned | None) -> InputError | None:
+def too_few_extensions(file: File, count: int, primary: ScannedHeader | None) -> InputError | None:
     """Return an error where a file has fewer extensions than the primary header's NEXTEND says.
 
     A file with one extension is taken as complete: a CCD that was copied out of a file keeps its
@@ -60,7 +60,7 @@ def too_few(file: File, count: int, primary: Scanned | None) -> InputError | Non
     file : File
     count : int
         Number of HDUs.
-    primary : Scanned or None
+    primary : ScannedHeader or None
     """
     promised = None if primary is None else card(primary, "NEXTEND")
     if type(promised) is not int or count - 1 >= promised or count == 2:

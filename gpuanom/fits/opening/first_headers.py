@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from gpuanom.errors import FETCH_AGAIN, InputError, corrupt
-from gpuanom.fits.headers.scanned import Scanned
+from gpuanom.fits.headers.scanned import ScannedHeader
 from gpuanom.fits.headers.values import card
 from gpuanom.fits.opening import packed
 from gpuanom.system import patiently, refused
@@ -15,15 +18,22 @@ from gpuanom.system import patiently, refused
 BLOCK = 2880
 """Number of bytes of a block, of which FITS files consist (FITS 4.0, section 3.1)."""
 
+Bytes = TypeVar("Bytes", int, npt.NDArray[np.int64])
+
 _MOST_BLOCKS = 2000  # 72,000 cards, far more than any real header has: a damaged file is not read to its end
 _MOST_HDUS = 1000
+
+
+def whole_blocks(n_bytes: Bytes) -> Bytes:
+    """Return a number of bytes with the padding that fills the last block."""
+    return n_bytes + -n_bytes % BLOCK
 
 
 class OwnTableError(InputError):
     """A FITS table that gpuanom wrote, which is no image."""
 
 
-def read_headers(path: Path) -> tuple[Scanned, Scanned | None]:
+def read_headers(path: Path) -> tuple[ScannedHeader, ScannedHeader | None]:
     """Read the primary header and, where the primary has no pixels, that of the first image extension.
 
     Parameters
@@ -33,8 +43,8 @@ def read_headers(path: Path) -> tuple[Scanned, Scanned | None]:
 
     Returns
     -------
-    primary : Scanned
-    extension : Scanned or None
+    primary : ScannedHeader
+    extension : ScannedHeader or None
         None where the primary HDU holds the first image. For a tile-compressed image, the header
         of its table.
 
@@ -55,7 +65,7 @@ def read_headers(path: Path) -> tuple[Scanned, Scanned | None]:
         raise InputError(f"cannot be read: {error}", file=path, remedy="check the path") from None
 
 
-def _read(path: Path) -> tuple[Scanned, Scanned | None]:
+def _read(path: Path) -> tuple[ScannedHeader, ScannedHeader | None]:
     if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe might wait for ever
         raise InputError("no regular file", file=path, remedy="leave it out of the input")
     with path.open("rb") as plain:
@@ -74,7 +84,7 @@ def _read(path: Path) -> tuple[Scanned, Scanned | None]:
             raise corrupt(f"broken {how} file: {error or type(error).__name__}", path) from None
 
 
-def _two_headers(stream: BinaryIO, path: Path) -> tuple[Scanned, Scanned | None]:
+def _two_headers(stream: BinaryIO, path: Path) -> tuple[ScannedHeader, ScannedHeader | None]:
     primary = _next_header(stream, path, 0)
     if primary is None:
         raise InputError("empty file", file=path, remedy=FETCH_AGAIN)
@@ -84,7 +94,7 @@ def _two_headers(stream: BinaryIO, path: Path) -> tuple[Scanned, Scanned | None]
     by_gpuanom = _by_gpuanom(primary)
     for number in range(1, _MOST_HDUS):
         n_bytes = data_bytes(header, path, number - 1)
-        stream.seek(n_bytes + -n_bytes % BLOCK, 1)
+        stream.seek(whole_blocks(n_bytes), 1)
         following = _next_header(stream, path, number)
         if following is None:
             break
@@ -97,11 +107,11 @@ def _two_headers(stream: BinaryIO, path: Path) -> tuple[Scanned, Scanned | None]
     raise InputError("no image HDU", file=path, remedy="only FITS images can be scored", status="no_image")
 
 
-def _by_gpuanom(header: Scanned) -> bool:
+def _by_gpuanom(header: ScannedHeader) -> bool:
     return str(card(header, "CREATOR")).startswith("gpuanom")
 
 
-def _next_header(stream: BinaryIO, path: Path, number: int) -> Scanned | None:
+def _next_header(stream: BinaryIO, path: Path, number: int) -> ScannedHeader | None:
     blocks: list[bytes] = []
     for _ in range(_MOST_BLOCKS):
         block = stream.read(BLOCK)
@@ -125,7 +135,7 @@ def _ends(block: bytes) -> bool:
     return any(block[at : at + 80].rstrip() == b"END" for at in range(0, len(block), 80))
 
 
-def parse_header(text: bytes, path: Path, number: int) -> Scanned:
+def parse_header(text: bytes, path: Path, number: int) -> ScannedHeader:
     """Parse the header of an HDU.
 
     Parameters
@@ -141,7 +151,7 @@ def parse_header(text: bytes, path: Path, number: int) -> Scanned:
     InputError
         Status ``corrupt``: the header makes no sense.
     """
-    header = Scanned(text)
+    header = ScannedHeader(text)
     if header.unusual:
         try:
             _ = header.astropy
@@ -150,12 +160,12 @@ def parse_header(text: bytes, path: Path, number: int) -> Scanned:
     return header
 
 
-def whole_card(header: Scanned, keyword: str, path: Path, number: int, default: int) -> int:
+def whole_card(header: ScannedHeader, keyword: str, path: Path, number: int, default: int) -> int:
     """Return the whole number of a card: from 0, except for BITPIX.
 
     Parameters
     ----------
-    header : Scanned
+    header : ScannedHeader
     keyword : str
     path : Path
     number : int
@@ -176,12 +186,12 @@ def whole_card(header: Scanned, keyword: str, path: Path, number: int, default: 
     return value
 
 
-def axes(header: Scanned, path: Path, number: int, prefix: str = "") -> tuple[int, ...]:
+def axis_lengths(header: ScannedHeader, path: Path, number: int, prefix: str = "") -> tuple[int, ...]:
     """Return NAXIS1, NAXIS2 ... of a header.
 
     Parameters
     ----------
-    header : Scanned
+    header : ScannedHeader
     path : Path
     number : int
         File and number of the HDU, for the error.
@@ -204,12 +214,12 @@ def axes(header: Scanned, path: Path, number: int, prefix: str = "") -> tuple[in
     return tuple(whole_card(header, f"{prefix}NAXIS{axis}", path, number, 0) for axis in range(1, count + 1))
 
 
-def data_bytes(header: Scanned, path: Path, number: int) -> int:
+def data_bytes(header: ScannedHeader, path: Path, number: int) -> int:
     """Return the number of bytes of an HDU's data, without padding, by its header (FITS 4.0, section 4.4.1).
 
     Parameters
     ----------
-    header : Scanned
+    header : ScannedHeader
     path : Path
     number : int
         File and number of the HDU, for the error.
@@ -220,7 +230,7 @@ def data_bytes(header: Scanned, path: Path, number: int) -> int:
         Status ``corrupt``: a card is no whole number from 0.
     """
     pixels = 1
-    sizes = axes(header, path, number)
+    sizes = axis_lengths(header, path, number)
     for size in sizes:
         pixels *= size
     if not sizes:
@@ -230,11 +240,11 @@ def data_bytes(header: Scanned, path: Path, number: int) -> int:
     return bits // 8 * groups * (whole_card(header, "PCOUNT", path, number, 0) + pixels)
 
 
-def _is_image(header: Scanned, path: Path, number: int) -> bool:
+def _is_image(header: ScannedHeader, path: Path, number: int) -> bool:
     """Whether an HDU holds an image with pixels, plain or tile-compressed."""
     compressed = card(header, "ZIMAGE") is True
     kind = card(header, "XTENSION") if number else "IMAGE"
     if not compressed and kind != "IMAGE":
         return False
-    sizes = axes(header, path, number, "Z" if compressed else "")
+    sizes = axis_lengths(header, path, number, "Z" if compressed else "")
     return bool(sizes) and all(sizes)

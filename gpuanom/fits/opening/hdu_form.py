@@ -1,4 +1,4 @@
-"""What an extension's header says about its size and image, understood once for all HDUs that say the same."""
+"""The size and the image of an extension by its header, found out once for all HDUs whose cards are the same."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from gpuanom.errors import InputError
 from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.kept_answers import once_for_same_cards
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader
 from gpuanom.fits.headers.values import card, number
-from gpuanom.fits.opening.first_headers import axes, whole_card
+from gpuanom.fits.opening.first_headers import axis_lengths, whole_card
 
 TABLES = ("BINTABLE", "A3DTABLE")
 """XTENSION of the tables that may hold a compressed image."""
@@ -32,7 +32,7 @@ class HduForm:
         Whether the HDU holds a tile-compressed image.
     shape : tuple of int
         (..., ny, nx) of the image; empty where the HDU has no image, or an image without pixels.
-    bits : float
+    bitpix : float
         BITPIX of the image; NaN where it makes no sense, or where the HDU has no image.
     """
 
@@ -40,20 +40,20 @@ class HduForm:
     group_bytes: int
     compressed: bool
     shape: tuple[int, ...]
-    bits: float = math.nan
+    bitpix: float = math.nan
 
 
 @once_for_same_cards
-def form_of(header: Scanned) -> HduForm | None:
+def form_of(header: ScannedHeader) -> HduForm | None:
     """Return the form of an extension; None where a card makes no sense: the caller finds out which.
 
     Parameters
     ----------
-    header : Scanned
+    header : ScannedHeader
         Of an HDU that is not the first one of its file.
     """
     try:
-        sizes = axes(header, Path(), 0)
+        sizes = axis_lengths(header, Path(), 0)
         bits, groups = (abs(whole_card(header, key, Path(), 0, n)) for key, n in (("BITPIX", 8), ("GCOUNT", 1)))
     except InputError:
         return None
@@ -67,7 +67,7 @@ def form_of(header: Scanned) -> HduForm | None:
     shape: tuple[int, ...] | None = ()
     bits_of_image = math.nan
     if compressed or kind == "IMAGE":
-        image = CompressedImage(header) if compressed else header
+        image = CompressedImageHeader(header) if compressed else header
         shape, bits_of_image = claimed_shape(image), number(card(image, "BITPIX"))
     if shape is None:
         return None
@@ -77,15 +77,15 @@ def form_of(header: Scanned) -> HduForm | None:
 @once_for_same_cards
 def forms_of(headers: FileHeaders) -> list[HduForm | None]:
     """Return what `form_of` returns for each of several headers."""
-    return [form_of(header) for header in headers.headers if isinstance(header, Scanned)]
+    return [form_of(header) for header in headers.headers if isinstance(header, ScannedHeader)]
 
 
-def claimed_shape(header: Scanned | CompressedImage) -> tuple[int, ...] | None:
+def claimed_shape(header: ScannedHeader | CompressedImageHeader) -> tuple[int, ...] | None:
     """Return the shape (..., ny, nx) that the header of an image claims.
 
     Parameters
     ----------
-    header : Scanned or CompressedImage
+    header : ScannedHeader or CompressedImageHeader
 
     Returns
     -------

@@ -13,11 +13,11 @@ import numpy as np
 from gpuanom.attributes import attributes
 from gpuanom.errors import InputError
 from gpuanom.fits.headers.card_places import Layout, as_text, layout_of
-from gpuanom.fits.headers.hdus import FileHeaders, Hdu, Unit
-from gpuanom.fits.headers.scanned import CompressedImage, Scanned, find_end
+from gpuanom.fits.headers.hdus import FileHeaders, Hdu, StoredHdu
+from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader, find_end
 from gpuanom.fits.headers.values import card, number
-from gpuanom.fits.opening.file_ending import too_few, wrong_ending
-from gpuanom.fits.opening.first_headers import BLOCK, data_bytes, whole_card
+from gpuanom.fits.opening.file_ending import too_few_extensions, wrong_ending
+from gpuanom.fits.opening.first_headers import BLOCK, data_bytes, whole_blocks, whole_card
 from gpuanom.fits.opening.hdu_form import TABLES, HduForm, claimed_shape, form_of, forms_of
 from gpuanom.fits.opening.memory_map import HeaderReader
 from gpuanom.system import patiently
@@ -35,8 +35,8 @@ _HEADER_STEP = 40 * BLOCK  # the search for END starts again with each step
 
 def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
     """Yield the image HDUs of a file; see `gpuanom.fits.opening.file.File.hdus`."""
-    primary: Scanned | None = None
-    last: Unit | None = None
+    primary: ScannedHeader | None = None
+    last: StoredHdu | None = None
     index = start = 0
     while start < file.size and index < _MOST_HDUS:
         try:
@@ -46,17 +46,18 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
             return
         if text is None:
             break  # FITS allows special records after the last HDU
-        if not text or start + len(text) + -len(text) % BLOCK > file.size:
+        data_start = start + whole_blocks(len(text))
+        if not text or data_start > file.size:
             if last is None:
                 yield file.corrupt("its header cannot be read: it is cut off", index)
                 return
             break
-        header = Scanned(text)
+        header = ScannedHeader(text)
         primary = primary or header
         try:
             form = form_of(header) if index else None
             size = data_size(file, header, index, form)
-            last = Unit(start, start + len(text) + -len(text) % BLOCK, size, header)
+            last = StoredHdu(start, data_start, size, header)
             image = image_in(file, index, last, form, primary)
             if image is not None:
                 yield image
@@ -64,20 +65,20 @@ def list_hdus(file: File, reader: HeaderReader) -> Iterator[Hdu | InputError]:
             yield error
             if last is None or last.start != start:  # the start of the next HDU is unknown
                 return
-        start = last.end + -last.end % BLOCK
+        start = whole_blocks(last.end)
         index += 1
         if index == 1:
             if ahead := headers_ahead(file, reader, start):
                 yield from _images_of(ahead, index, primary)
                 index, last = index + len(ahead), ahead[-1][0]
-            start = last.end + -last.end % BLOCK
-    trouble = wrong_ending(file, index, None if last is None else last.end)
-    trouble = trouble or too_few(file, index, primary)
-    if trouble:
-        yield trouble
+            start = whole_blocks(last.end)
+    error_at_end = wrong_ending(file, index, None if last is None else last.end)
+    error_at_end = error_at_end or too_few_extensions(file, index, primary)
+    if error_at_end:
+        yield error_at_end
 
 
-def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[Unit, HduForm]]:
+def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[StoredHdu, HduForm]]:
     """Return the HDUs from `start` on, and their forms, as long as their headers are plainly those of the standard.
 
     They are read by one native call in a run on a GPU, which has what the call needs; otherwise none is read here.
@@ -89,7 +90,7 @@ def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[Un
     memory, found = workspace("headers", (_MOST_AHEAD,), np.uint8), np.empty((_MOST_HDUS_AHEAD, 5), np.int64)
     rows = found[: walk_headers(reader.file, memory, start, file.size, found)]
     starts, firsts, lengths, sizes, are_same = rows.T
-    data, ends = starts - (-lengths // BLOCK) * BLOCK, (firsts + lengths).tolist()
+    data_starts, ends = starts + whole_blocks(lengths), (firsts + lengths).tolist()
     whole = memory[: ends[-1] if ends else 0].tobytes()
     layouts: list[Layout] = []
     for first, end, same in zip(firsts.tolist(), ends, are_same.tolist(), strict=True):
@@ -98,19 +99,20 @@ def headers_ahead(file: File, reader: HeaderReader, start: int) -> list[tuple[Un
             break
         layouts.append(layout)
     texts = map(as_text(whole).__getitem__, map(slice, firsts.tolist(), ends))
-    headers = list(map(Scanned, texts, layouts))
+    headers = list(map(ScannedHeader, texts, layouts))
     forms = forms_of(FileHeaders(*headers))
-    units = map(Unit, starts.tolist(), data.tolist(), sizes.tolist(), headers)
-    known = takewhile(itemgetter(1), zip(units, forms, strict=False))
-    return cast("list[tuple[Unit, HduForm]]", list(known))
+    stored = map(StoredHdu, starts.tolist(), data_starts.tolist(), sizes.tolist(), headers)
+    known = takewhile(itemgetter(1), zip(stored, forms, strict=False))
+    return cast("list[tuple[StoredHdu, HduForm]]", list(known))
 
 
-def _images_of(ahead: list[tuple[Unit, HduForm]], first: int, primary: Scanned) -> Iterator[Hdu]:
+def _images_of(ahead: list[tuple[StoredHdu, HduForm]], first: int, primary: ScannedHeader) -> Iterator[Hdu]:
     """Return the images in HDUs from `headers_ahead`, of which the first has that number."""
-    units, forms = zip(*ahead, strict=True)
-    shapes, bits, compressed = attributes(forms, "shape", "bits", "compressed")
-    headers = [CompressedImage(u.header) if table else u.header for u, table in zip(units, compressed, strict=True)]
-    hdus = map(Hdu, count(first), headers, repeat(primary), units, shapes, bits, compressed)
+    stored, forms = zip(*ahead, strict=True)
+    shapes, bitpix, compressed = attributes(forms, "shape", "bitpix", "compressed")
+    pairs = zip(stored, compressed, strict=True)
+    headers = [CompressedImageHeader(hdu.header) if is_table else hdu.header for hdu, is_table in pairs]
+    hdus = map(Hdu, count(first), headers, repeat(primary), stored, shapes, bitpix, compressed)
     return compress(hdus, shapes)  # without those that have no pixels
 
 
@@ -133,7 +135,7 @@ def header_at(file: File, reader: HeaderReader, start: int) -> bytes | None:
     return b""
 
 
-def data_size(file: File, header: Scanned, index: int, form: HduForm | None) -> int:
+def data_size(file: File, header: ScannedHeader, index: int, form: HduForm | None) -> int:
     """Return the bytes of an HDU's data; the form is that of the header, if that is known."""
     if form is None:
         return data_bytes(header, file.path, index)
@@ -142,31 +144,31 @@ def data_size(file: File, header: Scanned, index: int, form: HduForm | None) -> 
     return form.group_bytes * (whole_card(header, "PCOUNT", file.path, index, 0) + form.pixels)
 
 
-def image_in(file: File, index: int, unit: Unit, form: HduForm | None, primary: Scanned) -> Hdu | None:
+def image_in(file: File, index: int, stored: StoredHdu, form: HduForm | None, primary: ScannedHeader) -> Hdu | None:
     """Return the image in an HDU; None where there is none, or none with pixels."""
-    header = unit.header
+    header = stored.header
     if form is not None:
         if not form.shape:
             return None
-        image = CompressedImage(header) if form.compressed else header
-        return Hdu(index, image, primary, unit, form.shape, form.bits, form.compressed)
+        image = CompressedImageHeader(header) if form.compressed else header
+        return Hdu(index, image, primary, stored, form.shape, form.bitpix, form.compressed)
     found = _image_header(file, header, index)
     if found is None:
         return None
     shape = claimed_shape(found)
     if shape is None:
         raise file.corrupt("its NAXIS cards make no sense", index)
-    compressed = isinstance(found, CompressedImage)
-    return Hdu(index, found, primary, unit, shape, number(card(found, "BITPIX")), compressed) if shape else None
+    compressed = isinstance(found, CompressedImageHeader)
+    return Hdu(index, found, primary, stored, shape, number(card(found, "BITPIX")), compressed) if shape else None
 
 
-def _image_header(file: File, header: Scanned, index: int) -> Scanned | CompressedImage | None:
+def _image_header(file: File, header: ScannedHeader, index: int) -> ScannedHeader | CompressedImageHeader | None:
     """Return the header of the image in an HDU; None where the HDU has no image."""
     if not index:
         return header if card(header, "SIMPLE") is True else None
     kind = card(header, "XTENSION")
     if kind in TABLES and card(header, "ZIMAGE"):
-        return CompressedImage(header)
+        return CompressedImageHeader(header)
     if "ZIMAGE" in header:
         raise file.corrupt("its header makes no sense", index)
     return header if kind == "IMAGE" else None

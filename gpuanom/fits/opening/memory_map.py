@@ -54,7 +54,7 @@ def most_kept() -> int:
     return min(_MOST_KEPT, max(8, (open_files() - 64) // 2))
 
 
-def let_go() -> None:
+def unmap_idle_files() -> None:
     """Close all files that are not being read at this moment; each is mapped again when it is needed."""
     with _lock:
         for mapping in list(_kept):
@@ -103,9 +103,9 @@ class Mapping:
         self.path = path
         self.plain = True
         self.kept: mmap.mmap | None = None
-        self._last: weakref.ref[mmap.mmap] | None = None
+        self._last_view: weakref.ref[mmap.mmap] | None = None
         self._state: tuple[int, ...] | None = None
-        self._own = threading.Lock()
+        self._view_lock = threading.Lock()
         self.size = len(self.view())
 
     def view(self) -> mmap.mmap:
@@ -116,11 +116,11 @@ class Mapping:
         InputError
             When the file cannot be opened again, or has changed since it was first opened.
         """
-        with self._own:
-            found = self.kept or (self._last() if self._last else None)
+        with self._view_lock:
+            found = self.kept or (self._last_view() if self._last_view else None)
             if found is None:
-                found = self._opened()
-                self._last = weakref.ref(found)
+                found = self._mapped_file()
+                self._last_view = weakref.ref(found)
         with _lock:
             self.kept = found
             _kept.pop(self, None)
@@ -131,9 +131,9 @@ class Mapping:
                     del _kept[oldest]
         return found
 
-    def _opened(self) -> mmap.mmap:
+    def _mapped_file(self) -> mmap.mmap:
         try:
-            return patiently(self._attempt, let_go)
+            return patiently(self._map_file, unmap_idle_files)
         except OSError as error:
             raise refused(error, self.path, "cannot be opened") from None
         except ValueError as error:  # the file is empty, or the path holds a null character
@@ -163,7 +163,7 @@ class Mapping:
         OSError
             When the system refuses to open or to read the file.
         """
-        return patiently(lambda: self._read(start, target), let_go)
+        return patiently(lambda: self._read(start, target), unmap_idle_files)
 
     def _read(self, start: int, target: npt.NDArray[np.uint8]) -> bool:
         done = 0
@@ -178,28 +178,28 @@ class Mapping:
             # Looked at after the read, so that a program that writes to the file meanwhile is found out.
             status = os.fstat(file)
             if status.st_size >= start + target.size:  # a file that was cut off is no other file
-                self._same(status)
+                self._state_if_unchanged(status)
         finally:
             os.close(file)
         return True
 
-    def opened(self) -> OpenFile | None:
+    def open_again(self) -> OpenFile | None:
         """Open a plain file once more; None where it is packed, has changed since, or cannot be opened."""
         if not self.plain:
             return None
         try:
-            file = OpenFile(patiently(lambda: os.open(self.path, os.O_RDONLY | os.O_CLOEXEC), let_go))
+            file = OpenFile(patiently(lambda: os.open(self.path, os.O_RDONLY | os.O_CLOEXEC), unmap_idle_files))
             status = os.fstat(file.number)
             if status.st_size >= self.size:  # what is left of a file that was cut off can be read
-                self._same(status)
+                self._state_if_unchanged(status)
         except (OSError, InputError):
             return None
         return file
 
     def is_same(self, file: OpenFile) -> bool:
-        """Whether a file from `opened` is as it was at first, neither written to nor cut off since."""
+        """Whether a file from `open_again` is as it was at first, neither written to nor cut off since."""
         try:
-            self._same(os.fstat(file.number))
+            self._state_if_unchanged(os.fstat(file.number))
         except (OSError, InputError):
             return False
         return True
@@ -212,7 +212,7 @@ class Mapping:
         """
         if self.plain:
             with contextlib.suppress(OSError):
-                self._same(self.path.stat())
+                self._state_if_unchanged(self.path.stat())
 
     @contextlib.contextmanager
     def header_reader(self) -> Iterator[HeaderReader]:
@@ -235,28 +235,28 @@ class Mapping:
             yield HeaderReader(lambda start, stop: view[start:stop])
             return
         try:
-            file = patiently(lambda: os.open(self.path, os.O_RDONLY | os.O_CLOEXEC), let_go)
+            file = patiently(lambda: os.open(self.path, os.O_RDONLY | os.O_CLOEXEC), unmap_idle_files)
         except OSError as error:
             raise refused(error, self.path, "cannot be opened") from None
         try:
             status = os.fstat(file)
             if status.st_size >= self.size:  # a file that was cut off is no other file
-                self._same(status)
+                self._state_if_unchanged(status)
             yield HeaderReader(lambda start, stop: _whole(file, start, stop), file)
         finally:
             os.close(file)
 
-    def _same(self, found: os.stat_result) -> tuple[int, ...]:
-        """Return what tells an opened file from others; raise an error where it is another one than at first."""
+    def _state_if_unchanged(self, found: os.stat_result) -> tuple[int, ...]:
+        """Return device, inode, size and time of change of a file; raise an error where they are not those at first."""
         state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
         if self._state not in (None, state):
             remedy = "the next run reads it again"
             raise InputError("was changed while it was being read", file=self.path, remedy=remedy)
         return state
 
-    def _attempt(self) -> mmap.mmap:
+    def _map_file(self) -> mmap.mmap:
         with self.path.open("rb") as stream:
-            state = self._same(os.fstat(stream.fileno()))
+            state = self._state_if_unchanged(os.fstat(stream.fileno()))
             head = stream.read(packed.HEAD)
             stream.seek(0)
             packed.refuse_foreign(self.path, head)
@@ -329,7 +329,7 @@ def _no_room(error: OSError, path: Path) -> InputError:
     return InputError(f"cannot be unpacked to {folder}: {error.strerror or error}", file=path, remedy=remedy)
 
 
-def bring(view: mmap.mmap, start: int, stop: int) -> None:
+def prefault(view: mmap.mmap, start: int, stop: int) -> None:
     """Have the system read a part of a mapped file, so that a failure of the disk or network becomes an error.
 
     Without this, using a page that cannot be read ends the process by a signal.

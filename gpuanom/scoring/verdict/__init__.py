@@ -1,0 +1,1 @@
+"""From evidence to the verdicts bad, check and ok, and their causes in words (METHOD.md 13)."""

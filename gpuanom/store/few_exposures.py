@@ -1,0 +1,40 @@
+"""A few exposures of a store, copied into a store in memory: what is done with all exposures can be done with these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gpuanom.records import ExposureKey
+from gpuanom.store.schema import explaining_damage, has_table
+from gpuanom.store.store import Store
+
+_TABLES = ("exposures", "ccds", "ccd_columns", "statistics", "versions", "named_by_file")
+"""What the row of an exposure is made from. The errors of an autoencoder are left out: a watch has no model."""
+
+
+def few_exposures(store: Store, keys: Sequence[ExposureKey]) -> Store:
+    """Copy the measurements of exposures; what the store holds of them and does not hold of others stays the same.
+
+    Parameters
+    ----------
+    store : Store
+    keys : sequence of (str, str)
+        Camera and id of each exposure.
+
+    Returns
+    -------
+    Store
+        In memory; the caller closes it.
+    """
+    part = Store(None, store.settings)
+    with explaining_damage(store.path), part._transaction() as db:
+        rows = store._db.execute("SELECT * FROM settings").fetchall()
+        db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", rows)
+        for table in _TABLES:
+            if not has_table(store._db, table):
+                continue
+            for key in keys:
+                rows = store._db.execute(f"SELECT * FROM {table} WHERE camera = ? AND exposure = ?", key).fetchall()
+                if rows:
+                    db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    return part
