@@ -367,6 +367,18 @@ def has_open(pid, name):
     return False
 
 
+def test_a_watch_that_ends_names_the_files_that_were_not_whole(tmp_path):
+    incoming, out = tmp_path / "in", tmp_path / "out"
+    whole = nights.write(tmp_path / "kept", 2, ccds=1)
+    nights.write(incoming, 1, ccds=1)
+    half = incoming / whole.name
+    half.write_bytes(whole.read_bytes()[:20000])
+    with watched(incoming, out) as process:
+        until(lambda: process.lines, "the whole file is scored")
+    (line,) = (line for line in process.said if "not whole" in line)
+    assert line.startswith(f"1 file not scored, since not whole when the watch ended: {half} (")
+
+
 def test_a_watch_that_is_told_to_stop_waits_for_the_store(tmp_path):
     """Somebody may read a survey for some seconds: what was measured is kept and ranked nevertheless."""
     nights.night(tmp_path / "in", exposures=2, ccds=1)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gpuanom import arguments
+from gpuanom.display import counted
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.files import State, state_of
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
@@ -187,6 +188,12 @@ class _Watch:
         if pace.once and not arrivals.paths() and not arrivals.given_up():
             troubles = (*arrivals.troubles, *(f"{path}: {reason}" for path, reason in arrivals.broken.items()))
             raise InputError("; ".join(troubles[:3]) or "no FITS file among the inputs")
+        if waiting := self._arrivals.waiting():
+            path, lack = next(iter(waiting.items()))
+            self._events.say(
+                f"{counted(len(waiting), 'file')} not scored, since not whole when the watch ended: "
+                f"{path_text(path)}{f' ({lack})' if lack else ''}{', ...' if len(waiting) > 1 else ''}"
+            )
         self._events.left_out(self._ranks.left_out)
         if self._ranks.unreferenced is not None:
             self._events.unreferenced(self._ranks.unreferenced)

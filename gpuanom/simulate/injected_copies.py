@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import math
 import shutil
@@ -23,6 +24,7 @@ from gpuanom.fits.ccds.sections import parse_section
 from gpuanom.fits.discover import rule_of
 from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.headers.values import Cards
+from gpuanom.fits.opening.packed import HEAD, packing
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
 from gpuanom.simulate.conditions import Anomaly, CcdPlace
@@ -209,7 +211,9 @@ def _write(hdus: Any, path: Path, suffix: str) -> None:
 
 def _opened(path: Path) -> Any:
     try:
-        return fits.open(path)
+        with path.open("rb") as file:
+            is_xz = packing(file.read(HEAD)) == "xz"  # which astropy 7.0 does not unpack
+        return fits.open(io.BytesIO(lzma.decompress(path.read_bytes())) if is_xz else path)
     except Exception as error:  # astropy raises many kinds on files that are no FITS
         raise InputError(f"cannot be read: {' '.join(str(error).split())[:120]}", file=path) from None
 

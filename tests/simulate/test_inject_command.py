@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import io
 import lzma
 import re
 from pathlib import Path
@@ -120,11 +121,13 @@ def test_other_packed_files_are_packed_again(tmp_path, capfd, suffix, magic):
     plain = tmp_path / "a.fits"
     fits.PrimaryHDU(np.random.default_rng(1).normal(100, 5, (96, 96)).astype(np.float32)).writeto(plain)
     packed = tmp_path / f"a.fits.{suffix}"
-    packed.write_bytes({"bz2": bz2, "xz": lzma}[suffix].compress(plain.read_bytes()))
+    packer = {"bz2": bz2, "xz": lzma}[suffix]
+    packed.write_bytes(packer.compress(plain.read_bytes()))
     code, _, _ = run(capfd, "inject", packed, "--anomaly", "clouds", "-o", tmp_path / "odd")
     assert code == 0
-    assert (tmp_path / "odd" / packed.name).read_bytes().startswith(magic)
-    assert fits.getdata(tmp_path / "odd" / packed.name).shape == (96, 96)
+    written = (tmp_path / "odd" / packed.name).read_bytes()
+    assert written.startswith(magic)
+    assert fits.getdata(io.BytesIO(packer.decompress(written))).shape == (96, 96)  # astropy 7.0 unpacks no xz
 
 
 @pytest.mark.parametrize(
