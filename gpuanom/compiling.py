@@ -13,7 +13,10 @@ from contextlib import contextmanager
 
 LOOPS = "compiling, once, less than a minute: the loops for this processor"
 """Shown where the compiled loops are kept for the next run."""
-LOOPS_NOT_KEPT = "compiling, about a minute: the loops for this processor; no folder can keep them for the next run"
+LOOPS_NOT_KEPT = (
+    "compiling, about a minute: the loops for this processor; no folder can keep them for the next run"
+    " (set NUMBA_CACHE_DIR to one that can be written to)"
+)
 """Shown where each run has to compile the loops."""
 KERNELS = "compiling, once, about ten seconds: the kernels for this GPU"
 """Shown where the CUDA kernels are compiled."""

@@ -21,7 +21,8 @@ TOP = 10
 """Exposures in each list."""
 
 _REMEDIES = {
-    "alone": "no other exposure of its camera and band to compare with; score more together, or give --reference",
+    "alone": "no other exposure of its camera and band to compare with; score more together, or give --reference"
+    " (flat: scores without a verdict)",
 }
 MORE_EXPOSURES = "for verdicts, score more exposures together (gpuanom merge joins scored nights), or give --reference"
 """What to do where a dataset is too small for verdicts."""
