@@ -124,8 +124,8 @@ def _sample(store: Store, backend: Backend) -> Sample:
     features = np.full((len(keys), len(FEATURES)), np.nan)
     for name in sorted(set(datasets)):
         members = np.array([i for i, d in enumerate(datasets) if d == name])
-        held = store.reconstructed(*name)
-        latent = [held.get(keys[i][1]) for i in members.tolist()]
+        reconstructed = store.reconstructed(*name)
+        latent = [reconstructed.get(keys[i][1]) for i in members.tolist()]
         features[members] = features_of({c: values[members] for c, values in columns.items()}, latent)
     return Sample(keys, bands, features, {name: columns[name] for name in SCORES}, model)
 

@@ -23,22 +23,22 @@ def _running_medians(mean: Any, window: Any, columns: Any, at: Any, medians: Any
     left out.
     """
     n_windows = (len(mean) - window) // EVERY + 1
-    held = np.zeros(LANES, np.int64)
+    n_values = np.zeros(LANES, np.int64)
     n = 0
     for first in range(0, n_windows, LANES):
         here = min(LANES, n_windows - first)
         columns[window:] = np.inf
-        held[:] = 0
+        n_values[:] = 0
         for lane in range(here):
             values = mean[EVERY * (first + lane) : EVERY * (first + lane) + window]
             for k in range(window):
                 missing = np.isnan(values[k])
                 columns[k, lane] = np.inf if missing else values[k]
-                held[lane] += 0 if missing else 1
+                n_values[lane] += 0 if missing else 1
         sort_columns(columns)
         for lane in range(here):
-            if held[lane]:
-                medians[n] = (columns[(held[lane] - 1) // 2, lane] + columns[held[lane] // 2, lane]) / 2.0
+            if n_values[lane]:
+                medians[n] = (columns[(n_values[lane] - 1) // 2, lane] + columns[n_values[lane] // 2, lane]) / 2.0
                 at[n] = EVERY * (first + lane) + window // 2
                 n += 1
     return n

@@ -119,8 +119,8 @@ def _instead_of(name: str, path: Path, known: Sequence[Column]) -> str:
             return f"--table {other} has it"
     if near := difflib.get_close_matches(name, [column.name for column in known], 1):
         return f"do you mean {near[0]}?"
-    if told := [column.name for column in known if name and name.lower() in column.description.lower()]:
-        return f"these tell of it: {', '.join(told[:4])}"
+    if described := [column.name for column in known if name and name.lower() in column.description.lower()]:
+        return f"these tell of it: {', '.join(described[:4])}"
     return "docs/tables.md has all columns"
 
 
