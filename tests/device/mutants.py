@@ -53,6 +53,7 @@ EQUIVALENT = {
     "rice.cu: for (int done = 0; done <= most; done += WARP) {": "once more, no tile has pixels left",
     "rice.cu: if (left > 0 && j + 1 < stop) {": "a second code that ends with the window is read in the next round",
     "rice.cu: if (place > RANDOM) {": "the lanes find that the numbers go on elsewhere, and the next round wraps",
+    "rice.cu: if (tile0 > n_tiles) return;": "a warp none of whose lanes has a tile",
     "rice.cu: } else if (kept > 0) {": "a code as long as the window is read as longer ones are",
     "background.cu: for (int step = 1; step <= WARP; step *= 2) {": "no lane is as high as 32: nothing is added",
     "background.cu: for (int start = 0; start <= n_drawn && n < wanted; start += THREADS) {": NOTHING_LEFT,
@@ -84,6 +85,9 @@ EQUIVALENT = {
     ),
     "gradients.cu: for (int next = slots; filled < slots && next <= n_draws; next += REST_WARPS) {": NOTHING_LEFT,
     "common.cuh: for (int start = 0; start <= n; start += blockDim.x) {": NOTHING_LEFT,
+    "moments.cu: if (warp <= size) next[0] = ask(0), next[1] = ask(1);": (
+        "a stamp has more rows than a block has warps"
+    ),
     "repeats.cu: for (; left != 0u && n <= MAXIMA_A_TILE; left &= left - 1u) {": (
         "a tile whose four places are taken gives no more"
     ),
@@ -104,6 +108,7 @@ EQUIVALENT = {
         "a source that gives no width is measured once more than it need be"
     ),
     "sources.cu: for (int row0 = 0; row0 <= height; row0 += ROWS_AT_ONCE) {": NOTHING_LEFT,
+    "sources.cu: while (base <= width) edge();": NOTHING_LEFT,
     "sources.cu: if (other > best[k] || (other == best[k] && other_pixel <= best_pixel[k])) {": (
         "two lanes never have one pixel, but for -1, which is replaced by itself"
     ),
