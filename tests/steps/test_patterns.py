@@ -73,6 +73,16 @@ def test_stars_and_masks(backend):
     assert found.map_count[0].sum() < found.map_usable[0].sum()
 
 
+def test_masked_places_near_the_bright_pixel_are_its_own_light(backend):
+    """A place that is mirrored by exactly 64 pixels counts, and one by 62 does not: both pass for sources."""
+    image = sky((96, 203), seed=5)
+    for row, column in ((20, 133), (60, 132)):
+        image[row, column], image[row, 202 - column] = 50000.0, 2000.0
+    background = hand_made(backend, 1, sigma=30.0, coefficients=(1000.0, *5 * (0,)))
+    found = check_patterns(backend, [frozen(image)], None, background, [60000.0])
+    assert found.crosstalk_masked.tolist() == [1]
+
+
 def test_parts_of_both_spectra(backend):
     """The smallest CCD that has parts of both kinds; its sides are no multiples of 4 or 32."""
     image = sky((515, 642), seed=4, stars=4)
