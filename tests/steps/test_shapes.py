@@ -185,13 +185,14 @@ def test_a_shape_depends_on_neither_place_nor_brightness(backend, dy, dx, height
 # Which sources count
 
 
-def test_the_brightest_come_first_and_no_more_than_fit(backend):
-    """21 x 21 sources in stamps of 16 pixels: 41 too many."""
+@pytest.mark.parametrize("side", [21, 33])
+def test_the_brightest_come_first_and_no_more_than_fit(backend, side):
+    """Sources in stamps of 16 pixels: 41 too many; and more than a block of threads compares at a time (1024)."""
     rng = np.random.default_rng(1)
-    dots = np.zeros((410, 410), np.float32)
-    heights = rng.permutation(21 * 21) + 100.0
+    dots = np.zeros((53 + 17 * side, 53 + 17 * side), np.float32)
+    heights = rng.permutation(side * side) + 100.0
     for k, height in enumerate(heights):
-        y, x = 30 + 17 * (k // 21), 30 + 17 * (k % 21)
+        y, x = 30 + 17 * (k // side), 30 + 17 * (k % side)
         dots[y - 1 : y + 2, x - 1 : x + 2] += np.float32(0.5 * height)
         dots[y, x] = height
     found = measured(backend, [sky.frozen(dots)], settings=Settings(stamp_size=16))
@@ -199,8 +200,8 @@ def test_the_brightest_come_first_and_no_more_than_fit(backend):
     assert np.isfinite(flux).all()
     assert np.all(np.diff(flux) < 0)
     order = np.argsort(-heights)[: limits.SHAPES_A_CCD]
-    np.testing.assert_allclose(found.centre[0, :, 0], 30 + 17 * (order // 21), atol=0.01)
-    np.testing.assert_allclose(found.centre[0, :, 1], 30 + 17 * (order % 21), atol=0.01)
+    np.testing.assert_allclose(found.centre[0, :, 0], 30 + 17 * (order // side), atol=0.01)
+    np.testing.assert_allclose(found.centre[0, :, 1], 30 + 17 * (order % side), atol=0.01)
 
 
 def test_of_equal_sources_the_first_comes_first(backend):
