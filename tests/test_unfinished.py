@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import gpuanom
+from gpuanom.cli import cli
 from gpuanom.nights.events import Events
 from gpuanom.settings import Settings
 from gpuanom.store.store import NAME, Store
@@ -40,21 +41,56 @@ def ended(tmp_path):
     return tmp_path
 
 
-def test_every_command_names_a_night_whose_run_was_ended(ended, capfd):
-    out = ended / "out"
-    for words, code in (
-        (("report", out), 0),
-        (("show", out, "1"), 0),
-        (("history", out), 0),
-        (("reference", out, "-o", ended / "r.ecsv"), 0),
-        (("export", out, "--format", "exclude"), 0),
-        (("evaluate", out, "--known", known(ended)), 0),
-        (("merge", out, "-o", ended / "merged", "-q"), 1),
-        (("score", "-o", out), 0),
-    ):
-        got, _, err = run(capfd, *words)
-        assert (got, err.count(ENDED)) == (code, 1), (words, err)
-    assert "3 not measured yet" in repr(gpuanom.open_night(out))
+def words(folder):
+    """The words of each command that uses a night, with the exit code, by the name of the command."""
+    out = folder / "out"
+    (folder / "labels.csv").write_text("exposure,kind,label\n1,source,normal\n")
+    return {
+        "report": (("report", out), 0),
+        "show": (("show", out, "1"), 0),
+        "history": (("history", out), 0),
+        "reference": (("reference", out, "-o", folder / "r.ecsv"), 0),
+        "export": (("export", out, "--format", "exclude"), 0),
+        "evaluate": (("evaluate", out, "--known", known(folder)), 0),
+        "merge": (("merge", out, "-o", folder / "merged", "-q"), 1),
+        "score": (("score", "-o", out), 0),
+        "label": (("label", out, folder / "labels.csv"), 0),
+        "forget": (("forget", out, "1", "--dry-run"), 0),
+        "train": (("train", out, "-o", folder / "model.pt"), 2),
+        "inject": (("inject", folder / "in", "-o", folder / "injected", "--anomaly", "stripes", "--reference", out), 0),
+    }
+
+
+USE_NO_NIGHT = {
+    "tables": "shows the tables as a run that came to its end wrote them",
+    "watch": "goes on with the night, and its page and tables are those of an unfinished night all the time",
+    **dict.fromkeys(("explain", "settings", "simulate", "doctor", "completion"), "opens no scored night"),
+}
+
+
+@pytest.mark.parametrize("command", cli.commands)
+def test_every_command_names_a_night_whose_run_was_ended(ended, capfd, command):
+    if command in USE_NO_NIGHT:
+        assert command not in words(ended)
+        return
+    if command == "train":
+        pytest.importorskip("torch")
+    if command == "inject":
+        pytest.importorskip("galsim")
+    given, code = words(ended)[command]
+    got, out, err = run(capfd, *given)
+    assert (got, (out + err).count(ENDED)) == (code, 1), out + err
+
+
+def test_nights_are_added_to_one_whose_run_was_ended(ended, capfd):
+    nights.night(ended / "next", exposures=2, ccds=1, EXPTIME=20.0, camera="OTHER")
+    gpuanom.score(ended / "next", ended / "two", settings=QUICK)
+    code, _, err = run(capfd, "merge", ended / "two", "-o", ended / "out", "--add", "-q")
+    assert (code, err.count(ENDED)) == (1, 1)
+
+
+def test_notebooks_say_so_too(ended):
+    assert "3 not measured yet" in repr(gpuanom.open_night(ended / "out"))
 
 
 def known(folder):

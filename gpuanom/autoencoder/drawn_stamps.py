@@ -25,6 +25,7 @@ from gpuanom.measuring.threads import Works
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import Background, CcdStack, Exposure, ExposureKey, Failure, Integers, Reconstruction, Sources
 from gpuanom.settings import Settings
+from gpuanom.store.planned import unfinished_line
 from gpuanom.store.recorded_settings import require_alike
 from gpuanom.store.store import NAME, Store
 
@@ -82,10 +83,23 @@ class Drawn:
     validation: bool
 
 
-def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
+def candidates(
+    nights: Sequence[Path], say: Callable[[str], None] = lambda _line: None
+) -> tuple[list[Candidate], Settings]:
     """The measured exposures of nights, and the settings that all were measured with.
 
     An exposure that several nights hold counts once.
+
+    Parameters
+    ----------
+    nights : sequence of Path
+    say : callable, optional
+        Takes a line on a night whose run was ended early.
+
+    Returns
+    -------
+    exposures : list of Candidate
+    settings : Settings
 
     Raises
     ------
@@ -98,6 +112,8 @@ def candidates(nights: Sequence[Path]) -> tuple[list[Candidate], Settings]:
     for night in nights:
         path = night / NAME
         with Store(path, Settings(), read_only=True) as store:
+            if line := unfinished_line(night, store.n_unmeasured()):
+                say(line)
             recorded, _ = store.recorded_settings()
             require_alike(night, recorded, origin, None if settings is None else settings.measurement())
             parts.append((store.measured_exposures(), store.source_counts()))

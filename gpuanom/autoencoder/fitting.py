@@ -128,7 +128,7 @@ def fit(
     _require_possible(stamps, epochs, threads, validation)
     for backend in backends:
         require_shared(backend)
-    exposures, settings = candidates([Path(night) for night in nights])
+    exposures, settings = candidates([Path(night) for night in nights], callbacks.say)
     n_threads = threads or THREADS
     decisive = {
         "gpuanom": __version__,

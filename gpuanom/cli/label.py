@@ -53,13 +53,16 @@ def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
     """
     from gpuanom.review import labels
     from gpuanom.settings import Settings
+    from gpuanom.store.planned import unfinished_line
     from gpuanom.store.store import NAME, Store
 
     if replace and not files:
         raise GpuanomError("--replace needs files of labels, which take the place of the kept ones")
     new = [(one, labels.is_visit_list(file)) for file in files for one in labels.read(file)]
     with Store(folder / NAME, Settings(), read_only=True) as store:
-        known = store.known()
+        known, n_unmeasured = store.known(), store.n_unmeasured()
+    if line := unfinished_line(folder, n_unmeasured):
+        click.echo(line, err=True)
     ours, strangers = labels.placed([one for one, listed in new if not listed], known)
     visits, others = labels.placed([one for one, listed in new if listed], known)
     ours += visits

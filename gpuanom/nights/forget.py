@@ -14,6 +14,7 @@ from gpuanom.naming import absolute, is_within, path_text, resolved
 from gpuanom.nights.gathering import placements
 from gpuanom.nights.same_exposures import few_lines
 from gpuanom.settings import Settings
+from gpuanom.store.planned import unfinished_line
 from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
@@ -94,6 +95,8 @@ def forget_nights(
     path = folder / NAME
     with Store(path, Settings(), read_only=True) as store:
         settings, references = tables.as_scored_last(store)
+        if line := unfinished_line(folder, store.n_unmeasured()):
+            say(line)
         if dry_run:
             remaining = taken_out(store, folder, wanted, camera, say, "would be forgotten")
             placed, _ = placements(remaining.copies, settings)

@@ -241,12 +241,12 @@ def merge_nights(
         stores = [opened.enter_context(Store(n / NAME, Settings(), read_only=True, moves=moves)) for n in nights]
         with Store(path, Settings(), read_only=True, moves=moves) if grows else nullcontext() as survey:
             given = list(zip(nights, stores, strict=True))
-            for line in lacking_of(given):
-                (lacking or say)(line)
             opened_stores = stores if survey is None else [survey, *stores]
             for line in lines_on_idle(set(moves).intersection(*(store.idle_moves for store in opened_stores))):
                 say(printable(line))
             every = given if survey is None else [(folder, survey), *given]
+            for line in lacking_of(every):
+                (lacking or say)(line)
             recorded = _measured_alike(every)
             if settings is not None:
                 effective, references = chosen, None
