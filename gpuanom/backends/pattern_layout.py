@@ -16,9 +16,9 @@ MOST_PARTS = 128
 MAP_SIDE = 32
 """Side of a cell of the map, in pixels, or a multiple of this number where the map would have too many cells."""
 MOST_MAP_CELLS = 2048
-LEAST_BIN, LEAST_FAINT_BIN = 8, 8
-"""Side of the bins in which straight lines are looked for, and faint ones, in pixels, or 2, 4, ... times as much. With
-bins of 16 pixels the bright trails of a CCD of 256 x 256 pixels are not found: too few bins lie on a line."""
+LEAST_BIN = 8
+"""Side of the bins in which straight lines are looked for, in pixels, or 2, 4, ... times as much. With bins of 16 pixels
+the bright trails of a CCD of 256 x 256 pixels are not found: too few bins lie on a line."""
 MOST_BINS = 8192
 
 
@@ -60,15 +60,7 @@ def bin_side(ny: int, nx: int) -> int:
     int
         The last row and column of bins may be cut off by the CCD's edge.
     """
-    return _bin_side(LEAST_BIN, ny, nx)
-
-
-def faint_bin_side(ny: int, nx: int) -> int:
-    """Side of the bins in which faint lines are looked for: the least of 8, 16, 32, ... pixels of at most 8192 bins."""
-    return _bin_side(LEAST_FAINT_BIN, ny, nx)
-
-
-def _bin_side(side: int, ny: int, nx: int) -> int:
+    side = LEAST_BIN
     while (-(-ny // side)) * (-(-nx // side)) > MOST_BINS:
         side *= 2
     return side
@@ -77,12 +69,6 @@ def _bin_side(side: int, ny: int, nx: int) -> int:
 def bin_shape(ny: int, nx: int) -> tuple[int, int]:
     """Rows and columns of the bins of a CCD of ny x nx pixels."""
     side = bin_side(ny, nx)
-    return -(-ny // side), -(-nx // side)
-
-
-def faint_bin_shape(ny: int, nx: int) -> tuple[int, int]:
-    """Rows and columns of the bins for faint lines of a CCD of ny x nx pixels."""
-    side = faint_bin_side(ny, nx)
     return -(-ny // side), -(-nx // side)
 
 

@@ -39,8 +39,6 @@ from gpuanom.backends.pattern_layout import (
     bin_shape,
     bin_side,
     coarse_parts,
-    faint_bin_shape,
-    faint_bin_side,
     fine_parts,
     map_shape,
     map_side,
@@ -76,7 +74,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         crosstalk_count=np.zeros(n_ccd, np.int64),
         crosstalk_masked=np.zeros(n_ccd, np.int64),
         bin_sum=np.zeros((n_ccd, *bin_shape(ny, nx)), np.int64),
-        faint_bin_sum=np.zeros((n_ccd, *faint_bin_shape(ny, nx)), np.int64),
+        faint_bin_sum=np.zeros((n_ccd, *bin_shape(ny, nx)), np.int64),
     )
     fine, coarse = fine_parts(ny, nx), coarse_parts(ny, nx)
     for i in range(n_ccd):
@@ -92,7 +90,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
             stack.images[i], bad, *polynomial.terms(c, ny, nx), scale, bright, side, fine, parts, cells,
             found.map_sum[i], found.map_count[i], found.map_usable[i], found.row_sum[i], found.row_count[i],
             found.column_sum[i], found.column_count[i], crosstalk, bin_side(ny, nx), found.bin_sum[i],
-            faint_bin_side(ny, nx), found.faint_bin_sum[i], BOUNDS,
+            found.faint_bin_sum[i], BOUNDS,
         )  # fmt: skip
         found.crosstalk_sum[i], found.crosstalk_count[i], found.crosstalk_masked[i] = crosstalk
         if len(fine):
@@ -108,14 +106,14 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     types.void(
         IMAGE, MASK, DOUBLES, DOUBLES, DOUBLES, DOUBLES, types.float64, types.float64, types.int64,
         types.Array(types.int32, 2, "C", readonly=True), _plane16, _plane16, _plane64, _plane64, _plane64, _row64,
-        _row64, _row64, _row64, _row64, types.int64, _plane64, types.int64, _plane64, DOUBLES,
+        _row64, _row64, _row64, _row64, types.int64, _plane64, _plane64, DOUBLES,
     )
 )  # fmt: skip
 def add_up(
     image: Any, bad: Any, offset: Any, slope: Any, x_scaled: Any, bend: Any, scale: Any, bright: Any, side: Any,
     places: Any, parts: Any, cells: Any, map_sum: Any, map_count: Any, map_usable: Any, row_sum: Any, row_count: Any,
     column_sum: Any, column_count: Any, crosstalk: Any, bin_width: Any, bin_sum: Any,
-    faint_width: Any, faint_bin_sum: Any, bounds: Any,
+    faint_bin_sum: Any, bounds: Any,
 ) -> None:  # fmt: skip
     """The pass over the image.
 
@@ -144,11 +142,7 @@ def add_up(
         In and out.
     bin_width : int
         Side of the bins for lines, pixels.
-    bin_sum : ndarray, int64
-        In and out.
-    faint_width : int
-        Side of the bins for faint lines, pixels.
-    faint_bin_sum : ndarray, int64
+    bin_sum, faint_bin_sum : ndarray, (rows, columns) int64
         In and out.
     bounds : ndarray, (2,) float64
         `BOUNDS`.
@@ -219,8 +213,8 @@ def add_up(
             # The mean, rounded, of whole cells: those that the edge cuts off are in no part.
             cells[row, j] = np.int16((sums[0, j] + np.int32(8)) >> np.int32(4))
         add_to_map(
-            sums[0], pending[1], faint_width // 4, is_last_row(row, faint_width // 4, n_rows),
-            faint_bin_sum[4 * row // faint_width],
+            sums[0], pending[1], bin_width // 4, is_last_row(row, bin_width // 4, n_rows),
+            faint_bin_sum[4 * row // bin_width],
         )  # fmt: skip
         is_last, to = is_last_row(row, side // 4, n_rows), 4 * row // side
         for k in range(3):

@@ -13,9 +13,8 @@ from gpuanom.backends.gpu.residual import PIXELS_A_BLOCK, THREADS_A_BLOCK, resid
 from gpuanom.backends.gpu.spectrum import spectra
 from gpuanom.backends.pattern_layout import (
     CELL,
+    bin_side,
     coarse_parts,
-    faint_bin_shape,
-    faint_bin_side,
     fine_parts,
     map_shape,
     map_side,
@@ -34,10 +33,10 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     cells = cupy.empty((n_ccd, -(-ny // CELL), -(-nx // CELL)), np.int16)
     shapes = ((my, mx),) * 3 + ((ny,),) * 2 + ((nx,),) * 2 + ((),) * 3
     sums = [cupy.zeros((n_ccd, *shape), np.int64) for shape in shapes]
-    faint_bin_sum = cupy.zeros((n_ccd, *faint_bin_shape(ny, nx)), np.int64)
+    faint_bin_sum = cupy.zeros_like(bin_sum)
     ADD(
         (-(-nx // PIXELS_A_BLOCK), my, n_ccd), (THREADS_A_BLOCK,), stack.images, numbers, hidden, stack.saturation,
-        background.coefficients, background.sigma, background.usable, side, faint_bin_side(ny, nx), ny, nx, cells,
+        background.coefficients, background.sigma, background.usable, side, bin_side(ny, nx), ny, nx, cells,
         *sums, faint_bin_sum,
     )  # fmt: skip
     (fine_power, coarse_power), (n_fine, n_coarse) = spectra(
