@@ -27,7 +27,7 @@ MODULES = (
     "backends.cpu.points", "backends.cpu.pixels", "backends.cpu.isophote", "backends.cpu.moments",
     "backends.cpu.sources", "backends.cpu.gradients", "backends.cpu.stamps", "backends.cpu.residual",
     "backends.cpu.pattern_rows", "backends.cpu.patterns", "backends.cpu.spectrum", "backends.cpu.shapes",
-    "backends.cpu.repeats", "statistics.sorting", "statistics.sums_and_medians", "statistics.radon",
+    "backends.cpu.repeats", "statistics.sorting", "statistics.sums_and_medians", "backends.cpu.lines",
     "statistics.peaks_loop", "statistics.jitter", "statistics.added_powers", "statistics.step_filter",
     "statistics.running_median", "statistics.patches", "statistics.map_rms", "statistics.robust",
     "statistics.beyond_pattern", "rounded", "text_codes", "tables.row_texts", "histogram_sums",

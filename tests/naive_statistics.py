@@ -76,12 +76,25 @@ def best_line(plane, mean, deviation):
     return result
 
 
-def line(bins, side, ny, nx):
-    """Height, angle, distance and positive share of the line of one CCD that stands out most (METHOD.md 9.6)."""
-    mean, deviation = float(np.mean(bins)), float(np.std(bins))
+def deviation_of(bins, mean):
+    """The standard deviation, by squares that are added down each column one by one and then over the columns."""
+    total = 0.0
+    for column in bins.T:
+        of_column = 0.0
+        for value in column.tolist():
+            of_column += (value - mean) * (value - mean)
+        total += of_column
+    return math.sqrt(total / bins.size)
+
+
+def line(bins, side):
+    """The line of a plane of bins that stands out most: height, x and y of both ends in bins, and positive share."""
+    mean = float(np.mean(bins))
+    deviation = deviation_of(bins, mean)
     if not deviation > 0.0 or max(bins.shape) < LEAST:
-        return (math.nan,) * 4
-    best, highest = (0.0, math.nan, math.nan, math.nan), 0.0
+        return (math.nan,) * 6
+    none = (0.0, *5 * (math.nan,))
+    best, highest = none, 0.0
     for transposed in (False, True):
         for mirrored in (False, True):
             turned = bins.T if transposed else bins
@@ -91,7 +104,7 @@ def line(bins, side, ny, nx):
                 continue
             highest = height
             if elsewhere > max(0.5 * height, 4.0) or beside > 0.8 * height:
-                best = (0.0, math.nan, math.nan, math.nan)
+                best = none
                 continue
             along = np.arange(len(turned))
             across = start + slope * along
@@ -102,10 +115,7 @@ def line(bins, side, ny, nx):
             if mirrored:
                 across = turned.shape[1] - 1 - across
             x, y = (along, across) if transposed else (across, along)
-            angle = math.pi / 2 - (math.pi / 2 - math.atan2(float(y[-1] - y[0]), float(x[-1] - x[0]))) % math.pi
-            x0, y0 = (float(c[0] + 0.5) * side - (size / 2) for c, size in ((x, nx), (y, ny)))
-            distance = y0 * math.cos(angle) - x0 * math.sin(angle)
-            best = (height, angle, distance, float(np.mean(segments > 0)))
+            best = (height, *(float(z) for z in (x[0], y[0], x[-1], y[-1])), float(np.mean(segments > 0)))
     return best
 
 

@@ -161,7 +161,7 @@ def test_a_ccd_without_background_has_no_statistics():
         background_map.maps(found),
         spectrum.exposure_statistics([(spectrum.spectra(found), [0])], [0]),
         spectrum.exposure_statistics([], []),
-        lines.ccd_statistics(lines.find(found)),
+        lines.ccd_statistics(found_lines(found)),
     ):
         assert values.dtype == np.float32
         assert np.isnan(values).all()
@@ -355,9 +355,14 @@ def trail(angle, distance, width=1.5, shape=SHAPE):
     return np.exp(-(across**2) / (2 * width**2))
 
 
+def found_lines(patterns):
+    """The line of each CCD that stands out most: height, angle, distance, share of positive segments."""
+    return lines.find(select("cpu").lines(patterns), patterns.row_sum.shape[1], patterns.column_sum.shape[1])
+
+
 @pytest.mark.parametrize(("angle", "distance"), [(30, 100), (-60, -200), (75, 50), (10, 0), (-5, 300), (45, -350)])
 def test_a_trail_is_found_with_its_angle_and_place(angle, distance):
-    found = lines.find(measured(noise() + 0.7 * trail(angle, distance)))[0]
+    found = found_lines(measured(noise() + 0.7 * trail(angle, distance)))[0]
     # A trail of 0.7 x 3.8 pixels gives each of the 50 to 64 bins of 16 pixels 2.6 sigma.
     assert found[0] > 10
     assert apart(np.degrees(found[1]), angle) < 1.5
@@ -376,7 +381,7 @@ def test_noise_stars_glows_and_bad_columns_are_no_trails(seed):
         y, x = rng.integers(10, 1000, 2)
         image[y - 9 : y + 10, x - 9 : x + 10] += 40 * np.exp(-(np.hypot(*np.mgrid[-9:10, -9:10]) ** 2) / 8)
     image[:, 400] += 3
-    assert lines.find(measured(image))[0, 0] < 6
+    assert found_lines(measured(image))[0, 0] < 6
 
 
 def test_a_trail_on_one_ccd_makes_weaker_ones_count():
@@ -413,13 +418,13 @@ def test_a_faint_trail_is_found_where_stars_are_masked(height):
     image, rng = noise(seed=3).copy(), np.random.default_rng(3)
     for y, x in rng.integers(10, 1000, (400, 2)):
         image[y - 9 : y + 10, x - 9 : x + 10] += 40 * np.exp(-(np.hypot(*np.mgrid[-9:10, -9:10]) ** 2) / 8)
-    assert lines.find(measured(image))[0, 0] < lines.WEAK
-    found = lines.find(measured(image + height * trail(25, 60)))
+    assert found_lines(measured(image))[0, 0] < lines.WEAK
+    found = found_lines(measured(image + height * trail(25, 60)))
     # 0.5 x 3.8 pixels give each of some 70 bins of 16 pixels 1.9 sigma, or half of it where two bins share the trail.
     assert lines.streaks(found).all()
     assert apart(np.degrees(found[0, 1]), 25) < 1
     several = sum(trail(25, distance) for distance in range(-420, 500, 120))
-    assert lines.find(measured(image + height * several))[0, 0] < lines.STRONG
+    assert found_lines(measured(image + height * several))[0, 0] < lines.STRONG
 
 
 @pytest.mark.parametrize("angle", [0, 1, 20, 90])
@@ -427,7 +432,7 @@ def test_a_faint_trail_is_found_where_stars_are_masked(height):
 def test_a_step_is_no_trail(angle, height):
     y, x = np.indices(SHAPE)
     step = height * ((y - 500) * np.cos(np.radians(angle)) > (x - 520) * np.sin(np.radians(angle)))
-    assert not lines.streaks(lines.find(measured(noise() + step))).any()
+    assert not lines.streaks(found_lines(measured(noise() + step))).any()
 
 
 @pytest.mark.parametrize(("shape", "height"), [((512, 512), 1.0), ((512, 512), 3.0), (SHAPE, 1.0)])
@@ -436,7 +441,7 @@ def test_a_step_of_which_the_background_took_its_part_is_no_trail(shape, height)
     x = np.arange(shape[1])
     step = height * (x >= shape[1] / 2)
     left = step - np.polyval(np.polyfit(x, step, 1), x)
-    found = lines.find(measured(noise(shape) + left))
+    found = found_lines(measured(noise(shape) + left))
     assert not lines.streaks(found).any()
     # The highest line is that one, and nothing lower is taken in its place.
     assert found[0, 0] < lines.STRONG
@@ -446,23 +451,7 @@ def test_a_step_of_which_the_background_took_its_part_is_no_trail(shape, height)
 def test_a_ring_is_no_trail(radius):
     y, x = np.indices(SHAPE)
     ring = np.exp(-((np.hypot(y - 500, x - 520) - radius) ** 2) / 32)
-    assert not lines.streaks(lines.find(measured(noise() + 0.5 * ring))).any()
-
-
-@pytest.mark.parametrize("shape", [(32, 40), (30, 17), (5, 24), (24, 1), (26, 26)])
-@pytest.mark.parametrize("height", [0, 3000, 20000])
-def test_lines_are_those_of_plain_sums(shape, height):
-    """To the bit, since the native loop adds whole numbers and divides in the same order."""
-    rng = np.random.default_rng(9)
-    planes = rng.integers(-1000, 1000, (4, *shape))
-    y, x = np.indices(shape)
-    for i, angle in enumerate(rng.uniform(0, np.pi, 4)):
-        away = (y - shape[0] / 2) * np.cos(angle) - (x - shape[1] / 2) * np.sin(angle) - 2
-        planes[i] += (height * np.exp(-(away**2))).astype(np.int64)
-    planes[3] = 5
-    side, (ny, nx) = 16, (16 * shape[0] - 3, 16 * shape[1] - 9)
-    expected = [naive_statistics.line(plane, side, ny, nx) for plane in planes]
-    np.testing.assert_array_equal(lines._best(planes, side, ny, nx), expected)
+    assert not lines.streaks(found_lines(measured(noise() + 0.5 * ring))).any()
 
 
 # Layout

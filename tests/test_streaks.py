@@ -122,7 +122,8 @@ def test_the_masked_band_is_no_dark_stripe():
     powers, rows = [], []
     for image in (noise, crossed):
         stack, background = stack_of(backend, [image], None, None), hand_made(backend, 1)
-        arrays = StatisticArrays(backend.patterns(stack, background, DEFAULT), None, None, None)
+        patterns = backend.patterns(stack, background, DEFAULT)
+        arrays = StatisticArrays(patterns, None, None, None, backend.lines(patterns))
         patterns = without_streaks(arrays, stack, background, DEFAULT, backend).patterns
         powers.append(spectrum.ccd_statistics(spectrum.spectra(patterns))[0, :12])
         rows.append(patterns.row_sum[0] / np.maximum(patterns.row_count[0], 1))

@@ -17,8 +17,8 @@ MAP_SIDE = 32
 """Side of a cell of the map, in pixels, or a multiple of this number where the map would have too many cells."""
 MOST_MAP_CELLS = 2048
 LEAST_BIN = 8
-"""Side of the bins in which straight lines are looked for, in pixels, or 2, 4, ... times as much. With bins of 16 pixels
-the bright trails of a CCD of 256 x 256 pixels are not found: too few bins lie on a line."""
+"""Side of the bins in which straight lines are looked for, in pixels, or 2, 4, ... times as much. With bins of 16
+pixels the bright trails of a CCD of 256 x 256 pixels are not found: too few bins lie on a line."""
 MOST_BINS = 8192
 
 

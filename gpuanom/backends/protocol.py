@@ -190,6 +190,28 @@ class Backend(Device, Protocol):
         """
         ...
 
+    def lines(self, patterns: Patterns) -> Array:
+        """Find the straight line that stands out most of the bins of each CCD, in any direction (METHOD.md 9.6).
+
+        A line is compared with those beside it, so that glows and gradients are no lines. Lines along the axes (within
+        a degree) are left out: they are bad columns and rows.
+
+        Parameters
+        ----------
+        patterns : Patterns
+            As `patterns` returned them, with the bins.
+
+        Returns
+        -------
+        Array, (2, n_ccd, 6) float64
+            First of the bins where sources are left in, then of those where sources are masked: the line's height in
+            standard deviations of the bins, x and y of its first and of its last bin, in bins from the middle of the
+            first one, and the share of its segments of 32 pixels that are positive. A height of 0, and NaN, where the
+            highest line is none of a trail (`gpuanom.backends.line_layout`); all NaN where all bins are alike, or are
+            too few. Parity, for equal `patterns`: exact.
+        """
+        ...
+
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """Cut background-subtracted stamps of the sources, over their central values (METHOD.md 7).
 

@@ -231,6 +231,12 @@ def _patterns(sky: _Sky) -> Results:
     yield "sums, powers", 0.0, "", _exact(*_named(found, expected, tuple(vars(expected))))
 
 
+def _lines(sky: _Sky) -> Results:
+    found = sky.on_host(sky.backend.lines(sky.backend.patterns(*sky.on_device(), SETTINGS)))
+    expected = sky.twin.lines(sky.twin.patterns(sky.stack, sky.background, SETTINGS))
+    yield "heights, ends", 0.0, "", _exact((found, expected))
+
+
 def _stamps(sky: _Sky) -> Results:
     found = sky.on_host(sky.backend.stamps(*sky.with_sources(), SETTINGS))
     yield "pixels", 0.0, "", _exact((found, sky.twin.stamps(sky.stack, sky.background, sky.sources, SETTINGS)))
@@ -291,6 +297,7 @@ _STEPS: dict[str, Callable[[_Sky], Results]] = {
     "sources": _sources,
     "gradients": _gradients,
     "patterns": _patterns,
+    "lines": _lines,
     "stamps": _stamps,
     "shapes": _shapes,
     "repeats": _repeats,

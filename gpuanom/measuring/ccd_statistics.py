@@ -14,6 +14,7 @@ import numpy as np
 from gpuanom.backends.protocol import Backend
 from gpuanom.measuring.ccd_record import MOSTLY
 from gpuanom.records import (
+    Array,
     Background,
     CcdMeasurement,
     CcdStack,
@@ -41,6 +42,8 @@ class StatisticArrays:
     repeats: Repeats
     turns: Integers
     """`Turn` of each CCD, from its axes to those of the focal plane; always on the host."""
+    line_ends: Array
+    """From `gpuanom.backends.protocol.Backend.lines`."""
     lines: Doubles | None = None
     """From `gpuanom.statistics.lines.find`, once the arrays are on the host."""
 
@@ -153,12 +156,29 @@ def statistic_arrays(
     """
     if not settings.statistics:
         return None
+    patterns = backend.patterns(stack, background, settings)
+    line_ends = backend.lines(patterns)
     return StatisticArrays(
-        backend.patterns(stack, background, settings),
+        without_bins(patterns),
         backend.shapes(stack, background, sources, settings),
         backend.repeats(stack, background, sources, turns, settings),
         turns,
+        line_ends,
     )
+
+
+def without_bins(patterns: Patterns) -> Patterns:
+    """Let go of the bins of lines, which are large, once the lines are found: they are not copied to the host.
+
+    Parameters
+    ----------
+    patterns : Patterns
+
+    Returns
+    -------
+    Patterns
+    """
+    return changed(patterns, bin_sum=None, faint_bin_sum=None)
 
 
 def without_saturated(
@@ -197,22 +217,6 @@ def without_saturated(
         sigma, usable = np.where(saturated, np.nan, background.sigma), background.usable & ~saturated
     found = backend.repeats(stack, replace(background, sigma=sigma, usable=usable), sources, turns, settings)
     return replace(arrays, repeats=backend.to_host(found))
-
-
-def without_bins(arrays: StatisticArrays) -> StatisticArrays:
-    """Let go of the bins of lines, which are large, once the lines are found.
-
-    Parameters
-    ----------
-    arrays : StatisticArrays
-        Of a stack, from `gpuanom.measuring.streaks.without_streaks`.
-
-    Returns
-    -------
-    StatisticArrays
-    """
-    none = np.zeros((len(arrays.patterns.bin_sum), 0, 0), dtype=np.int64)
-    return changed(arrays, patterns=changed(arrays.patterns, bin_sum=none, faint_bin_sum=none))
 
 
 def make_parts(records: Iterable[CcdMeasurement]) -> None:

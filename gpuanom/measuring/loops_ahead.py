@@ -13,9 +13,8 @@ def load_statistics() -> None:
 
 def _load() -> None:
     with suppress(Exception):  # the first use of a loop says what is wrong, in its place
-        from gpuanom.statistics import jitter, map_rms, peaks_loop, radon, robust, step_filter
+        from gpuanom.statistics import jitter, map_rms, peaks_loop, robust, step_filter
 
-        radon.best_lines.load()
         peaks_loop.highest_powers.load()
         jitter.profile_jitter.load()
         robust.robust_means.load()

@@ -19,7 +19,6 @@ from gpuanom.measuring.ccd_statistics import (
     CcdOfStack,
     StackStatistics,
     statistic_arrays,
-    without_bins,
     without_saturated,
 )
 from gpuanom.measuring.isophotes import isophote_moments
@@ -156,7 +155,7 @@ def _measured(
     if arrays is not None:
         if SATURATED in [record.status for record in records]:
             arrays = without_saturated(arrays, stack, background_on_device, sources, turns, settings, backend)
-        shared.arrays = without_bins(without_streaks(arrays, stack, background_on_device, settings, backend))
+        shared.arrays = without_streaks(arrays, stack, background_on_device, settings, backend)
     if reconstructions is not None:
         records = [
             changed(record, reconstruction=reconstruction) if record.status == "ok" else record

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.measuring.ccd_statistics import StatisticArrays
+from gpuanom.measuring.ccd_statistics import StatisticArrays, without_bins
 from gpuanom.records import Background, CcdStack, Doubles, Patterns, Unfit
 from gpuanom.records.patterns import STEP
 from gpuanom.settings import Settings
@@ -43,24 +43,26 @@ def without_streaks(
         masked in the map, the profiles and the spectra; trails that are accepted only because of one on another CCD
         are faint, and stay.
     """
-    found = lines.find(arrays.patterns)
+    _, ny, nx = stack.shape
+    found = lines.find(arrays.line_ends, int(ny), int(nx))
     crossed = np.flatnonzero(lines.streaks(found))
     if not crossed.size:
         return replace(arrays, lines=found)
-    measured = {f.name: np.array(getattr(arrays.patterns, f.name)) for f in fields(Patterns)}
+    names = [f.name for f in fields(Patterns) if getattr(arrays.patterns, f.name) is not None]
+    measured = {name: np.array(getattr(arrays.patterns, name)) for name in names}
     for i in crossed:
         n = int(measured["map_count"][i].sum())
         level = round(int(measured["map_sum"][i].sum()) / n) if n else 0
         masked = _masked(stack, int(i), found[i], backend)
         raised = _raised(background, int(i), level, backend)
-        without_trail = backend.to_host(backend.patterns(masked, raised, settings))
-        values = {f.name: np.array(getattr(without_trail, f.name)[0]) for f in fields(Patterns)}
+        # Not its bins, in which the line is still to be seen.
+        without_trail = backend.to_host(without_bins(backend.patterns(masked, raised, settings)))
+        values = {name: np.array(getattr(without_trail, name)[0]) for name in names}
         for sums, counts in _SUMS_AND_COUNTS:
             values[sums] = values[sums] + level * values[counts]
         for name, value in values.items():
-            if name not in ("bin_sum", "faint_bin_sum"):  # the line is still to be seen in the bins
-                measured[name][i] = value
-    return replace(arrays, patterns=Patterns(**measured), lines=found)
+            measured[name][i] = value
+    return replace(arrays, patterns=replace(arrays.patterns, **measured), lines=found)
 
 
 def _masked(stack: CcdStack, i: int, line: Doubles, backend: Backend) -> CcdStack:

@@ -38,13 +38,12 @@ class Patterns:
     crosstalk_masked : Array, (n_ccd,) int64
         The number of such places that are masked though their pixels are not bad, without those less than 64 pixels
         from the bright pixel, which its own star may hide.
-    bin_sum : Array, (n_ccd, rows, columns) int64
+    bin_sum : Array, (n_ccd, rows, columns) int64, or None
         For straight lines: of each bin the sum of v in steps of `STEP` sigma, where v is clipped to -3.5 ... 8 sigma,
         and its mean over 4 x 4 pixels to -1 ... 1 sigma; nothing but bad pixels is left out. The side of a bin is
-        `gpuanom.backends.pattern_layout.bin_side`.
-    faint_bin_sum : Array, (n_ccd, rows, columns) int64
-        For faint straight lines, whose pixels are not masked: of each bin the sum of r in steps of `STEP` sigma. The
-        side of a bin is `gpuanom.backends.pattern_layout.faint_bin_side`.
+        `gpuanom.backends.pattern_layout.bin_side`. None once the lines are found: the bins are not copied to the host.
+    faint_bin_sum : Array, (n_ccd, rows, columns) int64, or None
+        For faint straight lines, whose pixels are not masked: of the same bins the sum of r in steps of `STEP` sigma.
     """
 
     map_sum: Array
@@ -61,5 +60,5 @@ class Patterns:
     crosstalk_sum: Array
     crosstalk_count: Array
     crosstalk_masked: Array
-    bin_sum: Array
-    faint_bin_sum: Array
+    bin_sum: Array | None
+    faint_bin_sum: Array | None

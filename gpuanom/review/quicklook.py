@@ -281,8 +281,9 @@ def _background(exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, ba
 
 def _trail(stack: CcdStack, background: Background, settings: Settings, backend: Backend) -> tuple[float, float] | None:
     """The line that stands out most, as it was found when the exposure was measured; the store keeps no place of it."""
-    measured = backend.to_host(backend.patterns(stack, background, settings))
-    height, angle, distance, _ = lines.find(measured)[0].tolist()
+    ends = backend.to_host(backend.lines(backend.patterns(stack, background, settings)))
+    _, ny, nx = stack.shape
+    height, angle, distance, _ = lines.find(ends, int(ny), int(nx))[0].tolist()
     return (angle, distance) if height > 0.0 else None
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.backends.pattern_layout import bin_side, faint_bin_side
-from gpuanom.records import Doubles, FloatImage, Integers, Patterns
+from gpuanom.backends.pattern_layout import bin_side
+from gpuanom.records import Doubles, FloatImage
 from gpuanom.statistics.spectrum import turned_angle
 from gpuanom.statistics.statistic import Statistic
 
@@ -27,21 +27,8 @@ ALIKE = 3.0
 """Two lines of the lesser height on different CCDs, whose angles agree to so many degrees, are a trail, too."""
 STRAIGHT = 10.0
 """Lines of one trail have angles that agree to so many degrees, however short they are; those of an arc do not."""
-ALONE, NOISE = 0.5, 4.0
-"""A trail has no parallels: beside a line of stripes or waves are others of this part of its height, or more than so
-many standard deviations where noise alone reaches that part."""
-EDGE = 0.8
-"""Beside a trail are lines of half its height that seem dark, since the trail is in what is compared with them. At a
-step, such as that between two amplifiers, the dark side is as strong as the bright one."""
-SEGMENT = 32
-"""Length of a segment, pixels."""
 WINGS = 12
 """A trail's light reaches about so many pixels to either side of its crest."""
-LEAST, LEAST_OF_SMALL = 24, 16
-"""Bins that a line crosses at least: half of the longer side of a small plane of bins, but so many at least, since a
-trail crosses the corners of CCDs, too."""
-COUNT = 40
-"""The number of bins of a line is kept above so many bits of their sum."""
 
 CCD_STATISTICS = (
     Statistic("streak", "", "Height of the straight line that was accepted as a trail, in standard deviations."),
@@ -50,30 +37,32 @@ CCD_STATISTICS = (
 EXPOSURE_STATISTICS: tuple[Statistic, ...] = ()
 
 
-def find(patterns: Patterns) -> Doubles:
-    """Find the straight line that stands out most on each CCD of a stack.
-
-    A line is compared with those beside it, so that glows and gradients are no lines. Lines along the axes (within a
-    degree) are left out: they are bad columns and rows.
+def find(ends: Doubles, ny: int, nx: int) -> Doubles:
+    """Choose the straight line that stands out most on each CCD, and say where that line lies on the CCD.
 
     Parameters
     ----------
-    patterns : Patterns
-        On the host.
+    ends : ndarray, (2, n_ccd, 6) float64
+        The highest lines of the bins where sources are left in, and where sources are masked: see
+        `gpuanom.backends.protocol.Backend.lines`.
+    ny, nx : int
+        Rows and columns of the CCDs.
 
     Returns
     -------
     ndarray, (n_ccd, 4) float64
         Height in standard deviations of noise, angle in radians from the x axis in (-pi/2, pi/2], distance from the
         CCD's centre in pixels (positive along the angle + pi/2), and the share of segments of 32 pixels that are
-        positive. NaN where a CCD was not measured or is too small.
+        positive. A height of 0 where no line stands out; NaN where a CCD was not measured or is too small.
     """
-    ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
-    result = np.full((len(patterns.bin_sum), 4), np.nan)
-    for planes, side in ((patterns.bin_sum, bin_side(ny, nx)), (patterns.faint_bin_sum, faint_bin_side(ny, nx))):
-        best = _best(planes, side, ny, nx)
-        higher = (best[:, 0] >= 0.0) & ~(result[:, 0] >= best[:, 0])
-        result[higher] = best[higher]
+    with_sources, masked = ends
+    masked_is_higher = (masked[:, 0] >= 0.0) & ~(with_sources[:, 0] >= masked[:, 0])
+    chosen = np.where(masked_is_higher[:, np.newaxis], masked, with_sources)
+    result = np.full((len(chosen), 4), np.nan)
+    result[:, 0] = chosen[:, 0]
+    side = bin_side(ny, nx)
+    for i in np.flatnonzero(chosen[:, 0] > 0.0).tolist():
+        result[i] = _placed(chosen[i].tolist(), side, ny, nx)
     return result
 
 
@@ -101,26 +90,6 @@ def covered(line: Doubles, ny: int, nx: int) -> npt.NDArray[np.bool_]:
     first, last = np.sort(np.clip(np.rint(edges + nx / 2), 0, nx), axis=0)
     columns = np.arange(nx)
     return np.asarray((columns >= first[:, np.newaxis]) & (columns < last[:, np.newaxis]))
-
-
-def _best(planes: Integers, side: int, ny: int, nx: int) -> Doubles:
-    """Height, angle, distance and positive share of the best line of each CCD; a height of 0 without any, or NaN."""
-    from gpuanom.statistics.radon import best_lines, weights
-
-    n_ccd, rows, columns = planes.shape
-    result = np.full((n_ccd, 4), np.nan)
-    if max(rows, columns) < LEAST:
-        return result
-    found = np.empty((n_ccd, 6))
-    least = min(LEAST, max(LEAST_OF_SMALL, max(rows, columns) // 2))
-    best_lines(
-        planes, weights(rows, columns, least), weights(columns, rows, least), max(1, SEGMENT // side), ALONE, NOISE,
-        EDGE, found,
-    )  # fmt: skip
-    result[:, 0] = found[:, 0]
-    for i in np.flatnonzero(found[:, 0] > 0.0).tolist():
-        result[i] = _placed(found[i].tolist(), side, ny, nx)
-    return result
 
 
 def _placed(line: list[float], side: int, ny: int, nx: int) -> tuple[float, ...]:

@@ -70,6 +70,7 @@ def every_step(gpu, stack, settings):
             histograms,
             gpu.divergence(histograms[1].counts, reference),
             gpu.stamps(stack, background, sources, settings),
+            gpu.lines(gpu.patterns(stack, background, settings)),
             gpu.shapes(stack, background, sources, settings),
             gpu.repeats(stack, background, sources, turns, settings),
         )

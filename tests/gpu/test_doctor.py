@@ -405,6 +405,7 @@ def larger(name, by):
         ("gradients", larger("flat_dy", 1e-8), "gradients"),
         ("gradients", larger("n_points", -1), "points"),
         ("patterns", larger("row_sum", 1), "sums, powers"),
+        ("lines", lambda a: a * (1.0 + 1e-15), "heights, ends"),
         ("stamps", lambda a: a[:-1], "pixels"),
         ("shapes", larger("width", 1e-12), "moments, widths"),
         ("shapes", lambda s: replace(s, spoilt=1 - s.spoilt), "moments, widths"),

@@ -108,6 +108,12 @@ class CpuBackend:
 
         return patterns.patterns(stack, background, settings)
 
+    def lines(self, patterns: Patterns) -> Doubles:
+        """See `gpuanom.backends.protocol.Backend.lines`."""
+        from gpuanom.backends.cpu import lines
+
+        return lines.lines(patterns)
+
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
         """See `gpuanom.backends.protocol.Backend.stamps`."""
         from gpuanom.backends.cpu import stamps

@@ -20,6 +20,7 @@ from gpuanom.backends.gpu import (
     divergence,
     gradients,
     histogram,
+    lines,
     orientation,
     patterns,
     pinned,
@@ -167,6 +168,11 @@ class GpuBackend:
         """See `gpuanom.backends.protocol.Backend.patterns`."""
         with self.working("patterns"):
             return patterns.patterns(stack, background, settings)
+
+    def lines(self, patterns: Patterns) -> Array:
+        """See `gpuanom.backends.protocol.Backend.lines`."""
+        with self.working("lines"):
+            return lines.lines(patterns)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """See `gpuanom.backends.protocol.Backend.stamps`."""

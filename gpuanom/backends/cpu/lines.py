@@ -1,4 +1,4 @@
-"""Sums along all straight lines of planes of bins, by halves: a native loop (METHOD.md 9.6).
+"""Sums along all straight lines of planes of bins, by halves: the twin of kernels/lines.cu (METHOD.md 9.6).
 
 The sum along a line of 2 h rows is the sum along its upper h rows plus the sum along its lower h rows.
 A line that moves by d columns over all its rows moves by d // 2 columns within each half, and by the
@@ -7,68 +7,44 @@ remaining columns between the halves.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numba import types
 
+from gpuanom.backends.line_layout import (
+    LINE_ALONE,
+    LINE_EDGE,
+    LINE_LEAST_REST,
+    LINE_NOISE,
+    LINE_NUMBERS,
+    LINE_REST,
+    LINE_SEGMENT,
+    LINE_STEEP,
+    has_lines,
+    weights,
+)
+from gpuanom.backends.pattern_layout import bin_side
 from gpuanom.native import helper, inlined, native
-from gpuanom.records import Doubles
-from gpuanom.statistics.sums_and_medians import pairwise_sum
+from gpuanom.records import Doubles, Patterns
 
 BLOCK = 32
 """Columns that are added at a time."""
-PARALLEL = 3
-"""A line is compared with the two lines that lie this number of columns to either side of it."""
-STEEP = 8
-"""Lines that move by at most so many columns may owe what stands out of them to one column alone."""
-REST, LEAST_REST = 0.5, 4
-"""Outside of the column in which a steep line is strongest, a trail has so many bins, which are above the rest of their
-columns by at least this part of what the line is above those beside it."""
 
 
-@lru_cache(maxsize=16)
-def weights(rows: int, columns: int, least: int) -> Doubles:
-    """Return what the contrast of a line depends on besides the sums: how many bins it and those beside it cross.
-
-    Parameters
-    ----------
-    rows, columns : int
-        Of a plane of bins.
-    least : int
-        Bins that a line crosses at least.
-
-    Returns
-    -------
-    ndarray, (2, height, columns + height) float64
-        height is the least power of 2 that is at least `rows`. For a line that moves by d columns and begins at column
-        x - height: first the number of its bins less the mean number of bins of the two lines beside it; then the
-        standard deviation of its contrast over that of a bin. They are 0 and infinite where the line crosses fewer
-        than `least` bins, or where a line beside it crosses fewer than half as many.
-    """
-    height = 1
-    while height < rows:
-        height *= 2
-    width = columns + height
-    counts: Doubles = np.zeros((height, width))
-    counts[:rows, height:] = 1.0
-    half = 1
-    while half < height:
-        strips = counts.reshape(-1, 2 * half, width)
-        merged = np.empty(strips.shape)
-        for d in range(2 * half):
-            moved = (d + 1) // 2
-            merged[:, d] = strips[:, d // 2]
-            merged[:, d, : width - moved] += strips[:, half + d // 2, moved:]
-        counts, half = merged.reshape(height, width), 2 * half
-    found = np.zeros((2, height, width))
-    found[1] = np.inf
-    n, before, after = counts[:, PARALLEL:-PARALLEL], counts[:, : -2 * PARALLEL], counts[:, 2 * PARALLEL :]
-    enough = (n >= least) & (2 * before >= n) & (2 * after >= n)
-    found[0, :, PARALLEL:-PARALLEL] = np.where(enough, n - 0.5 * (before + after), 0.0)
-    found[1, :, PARALLEL:-PARALLEL] = np.where(enough, np.sqrt(n + 0.25 * (before + after)), np.inf)
-    found.setflags(write=False)
+def lines(patterns: Patterns) -> Doubles:
+    """See `gpuanom.backends.protocol.Backend.lines`."""
+    if patterns.bin_sum is None or patterns.faint_bin_sum is None:
+        raise ValueError("these patterns have no bins: the lines were found before")
+    planes = np.stack([patterns.bin_sum, patterns.faint_bin_sum])
+    _, n_ccd, rows, columns = planes.shape
+    found = np.full((2, n_ccd, LINE_NUMBERS), np.nan)
+    if has_lines(rows, columns):
+        segment = max(1, LINE_SEGMENT // bin_side(patterns.row_sum.shape[1], patterns.column_sum.shape[1]))
+        best_lines(
+            planes.reshape(-1, rows, columns), weights(rows, columns), weights(columns, rows), segment, LINE_ALONE,
+            LINE_NOISE, LINE_EDGE, found.reshape(-1, LINE_NUMBERS),
+        )  # fmt: skip
     return found
 
 
@@ -193,7 +169,7 @@ def _along_a_column(plane: Any, transposed: Any, mirrored: Any, height: Any, d: 
                 strongest, n_strongest = over, length
         current, begin = c, y
     rest = n - n_strongest
-    return rest < LEAST_REST or (total - strongest) * n < REST * excess * rest
+    return rest < LINE_LEAST_REST or (total - strongest) * n < LINE_REST * excess * rest
 
 
 @helper
@@ -211,14 +187,14 @@ def _highest(sums: Any, plane: Any, transposed: Any, mirrored: Any, mean: Any, w
     # much longer than their sums. Of lines that are equally high the steepest counts.
     for part in range(2):
         steep = part == 1
-        begin, end = (1, STEEP + 1) if steep else (STEEP + 1, height)
+        begin, end = (1, LINE_STEEP + 1) if steep else (LINE_STEEP + 1, height)
         for d in range(max(begin, height // 64), min(end, height)):
             first = height - d  # lines that begin further left do not cross the plane
             line, excess, root = sums[d, first:width], weights[0, d, first:], weights[1, d, first:]
             if _any_higher(line, mean, excess, root, best):
                 for x in range(len(line) - 6):
                     value = _contrast(line, x, mean, excess, root)
-                    if not (value > best or (value == best and steep and at > STEEP)):
+                    if not (value > best or (value == best and steep and at > LINE_STEEP)):
                         continue
                     at_x, over = first + x + 3, value * root[x + 3]
                     if not steep or not _along_a_column(plane, transposed, mirrored, height, d, at_x, over):
@@ -292,6 +268,19 @@ def _best_line(plane: Any, flat: Any, buffers: Any, tables: Any, mean: Any, devi
             _followed(lines, plane, across, mirrored, d, column, mean, segment, found)
 
 
+@helper
+def _deviation(plane: Any, mean: Any, of_columns: Any) -> Any:
+    """The standard deviation of the bins; squares are added down each column and then over the columns, as on a GPU."""
+    of_columns[:] = 0.0
+    for y in range(plane.shape[0]):
+        for x in range(plane.shape[1]):
+            of_columns[x] += (plane[y, x] - mean) ** 2
+    total = 0.0
+    for x in range(len(of_columns)):
+        total += of_columns[x]
+    return np.sqrt(total / plane.size)
+
+
 _plane64 = types.int64[:, :, ::1]
 _tables = types.Array(types.float64, 3, "C", readonly=True)
 
@@ -317,8 +306,8 @@ def best_lines(planes: Any, upright: Any, transposed: Any, segment: Any, alone: 
     segment : int
         Bins of a segment.
     alone, noise, edge : float
-        See `gpuanom.statistics.lines`: no line is a trail that has parallels of more than `alone` of its height and
-        `noise`, or a darker one beside it of more than `edge` of its height.
+        See `gpuanom.backends.line_layout`: no line is a trail that has parallels of more than `alone` of its height
+        and `noise`, or a darker one beside it of more than `edge` of its height.
     found : ndarray, (n, 6) float64
         Out: height in standard deviations, x and y of its first and of its last bin, in bins from the first one's
         middle, and the share of segments that are positive; 0 and NaN without a line; all NaN where all bins are alike.
@@ -328,16 +317,14 @@ def best_lines(planes: Any, upright: Any, transposed: Any, segment: Any, alone: 
         np.zeros((2, upright.shape[1], _room(upright))),
         np.zeros((2, transposed.shape[1], _room(transposed))),
     )
-    flat = np.empty(rows * columns)
+    flat, of_columns = np.empty(rows * columns), np.empty(columns)
     for i in range(n):
         found[i] = np.nan
         plane, total = planes[i].ravel(), 0
         for j in range(flat.size):  # NumPy's own sum would have the compiled loop import scipy.linalg
             total += plane[j]
         mean = float(total) / flat.size
-        for j in range(flat.size):
-            flat[j] = (plane[j] - mean) ** 2
-        deviation = np.sqrt(pairwise_sum(flat) / flat.size)
+        deviation = _deviation(planes[i], mean, of_columns)
         for j in range(flat.size):
             flat[j] = plane[j]
         if not deviation > 0.0:
