@@ -53,7 +53,9 @@ def test_the_statistics_read_the_image_once():
     with device.installed():
         from gpuanom.backends.gpu import kernel
     expected = {
-        name for step in ("residual", "patterns", "spectrum", "lines", "shapes", "repeats") for name in kernel.signatures(step)
+        name
+        for step in ("residual", "patterns", "spectrum", "lines", "shapes", "repeats")
+        for name in kernel.signatures(step)
     }
     assert set(loaded) == {*expected, "all"}
     # The map of bright places is read beside the image: a hundredth.
