@@ -11,7 +11,7 @@ from steps.harness import DEFAULT, hand_made, stack_of
 
 import gpuanom
 from gpuanom.backends.choice import select
-from gpuanom.measuring.ccd_statistics import StatisticArrays
+from gpuanom.measuring.ccd_statistics import StatisticArrays, without_bins
 from gpuanom.measuring.streaks import without_streaks
 from gpuanom.statistics import lines, spectrum
 from gpuanom.statistics.listed import NAMES
@@ -123,7 +123,7 @@ def test_the_masked_band_is_no_dark_stripe():
     for image in (noise, crossed):
         stack, background = stack_of(backend, [image], None, None), hand_made(backend, 1)
         patterns = backend.patterns(stack, background, DEFAULT)
-        arrays = StatisticArrays(patterns, None, None, None, backend.lines(patterns))
+        arrays = StatisticArrays(without_bins(patterns), None, None, None, backend.lines(patterns))
         patterns = without_streaks(arrays, stack, background, DEFAULT, backend).patterns
         powers.append(spectrum.ccd_statistics(spectrum.spectra(patterns))[0, :12])
         rows.append(patterns.row_sum[0] / np.maximum(patterns.row_count[0], 1))
