@@ -33,7 +33,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
     cells = cupy.empty((n_ccd, -(-ny // CELL), -(-nx // CELL)), np.int16)
     shapes = ((my, mx),) * 3 + ((ny,),) * 2 + ((nx,),) * 2 + ((),) * 3
     sums = [cupy.zeros((n_ccd, *shape), np.int64) for shape in shapes]
-    faint_bin_sum = cupy.zeros_like(bin_sum)
+    faint_bin_sum = cupy.zeros(bin_sum.shape, np.int64)
     ADD(
         (-(-nx // PIXELS_A_BLOCK), my, n_ccd), (THREADS_A_BLOCK,), stack.images, numbers, hidden, stack.saturation,
         background.coefficients, background.sigma, background.usable, side, bin_side(ny, nx), ny, nx, cells,
