@@ -17,8 +17,8 @@ SHARE = 0.85
 BYTES_A_PIXEL = 11
 """float32 and its mask, 3 for the file's own bytes and the sources' slots (108 bytes a tile), 3 for patterns."""
 BYTES_A_CCD = 9 * 2**20
-"""Drawn points, their scratch and results (8 MB at the default settings), and the sums of powers (0.4 MiB); the 40 KB
-for shapes and repeats lie within."""
+"""Drawn points, their scratch and results (8 MB at the default settings), the sums of powers (0.4 MiB), and the bins
+and contrasts of straight lines (0.5 MiB); the 40 KB for shapes and repeats lie within."""
 BYTES_A_PROCESS = 15 * 2**30
 """Least memory of a process where several share the device: an exposure of 61 CCDs of 2048 x 4096 in each lane."""
 MOST_CCDS = 65535
