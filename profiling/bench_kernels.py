@@ -93,7 +93,9 @@ def steps(gpu: Backend, stack: CcdStack, exposure_ccds: list[Ccd], settings: Set
         counted = gpu.histogram(gpu.gradient_orientation(dx, dy), gradients.ccd, turns, settings.bins)
     gpu.divergence(counted.counts, gpu.to_device(np.full(settings.bins, 1 / settings.bins)))
     gpu.stamps(stack, background, sources, settings)
-    gpu.lines(gpu.patterns(stack, background, settings))
+    _, profile_sums, bins = gpu.patterns(stack, background, settings)
+    gpu.profiles(profile_sums)
+    gpu.lines(bins)
     gpu.shapes(stack, background, sources, settings)
     gpu.repeats(stack, background, sources, turns, settings)
     return sources

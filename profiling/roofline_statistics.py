@@ -46,7 +46,9 @@ def counted(shape: tuple[int, int]) -> dict[str, np.ndarray]:
     sources = gpu.sources(stack, background, settings)
     gpu.stream.synchronize()
     with counting() as records:
-        gpu.lines(gpu.patterns(stack, background, settings))
+        _, profile_sums, bins = gpu.patterns(stack, background, settings)
+        gpu.profiles(profile_sums)
+        gpu.lines(bins)
         gpu.shapes(stack, background, sources, settings)
         gpu.repeats(stack, background, sources, np.zeros(1, np.int64), settings)
         gpu.stream.synchronize()

@@ -164,8 +164,19 @@ def jitter(sums, counts, width):
     if known.any():
         left = left[known]
         limit = 4.0 * 1.4826 * np.nanmedian(np.abs(left), axis=1, keepdims=True)
-        result[known] = np.nanmean(np.clip(left, -limit, limit) ** 2, axis=1)
+        squares = np.nan_to_num(np.clip(left, -limit, limit) ** 2)
+        # Squares of every 512th row are added one by one, and then these sums.
+        total = sum_one_by_one([sum_one_by_one(squares[:, k::512].T) for k in range(512)])
+        result[known] = total / np.count_nonzero(np.isfinite(left), axis=1)
     return result
+
+
+def sum_one_by_one(numbers):
+    """The sum of numbers, or of arrays, in their order."""
+    total = 0.0
+    for number in numbers:
+        total = total + number
+    return total
 
 
 def running_median(mean):

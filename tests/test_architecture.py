@@ -16,7 +16,16 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 SHARED = {
     *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "rounded", "system"),
     *("compiling", "compile_ahead", "codecache", "loop_digest", "installing", "nvidia", "data", "workspace", "display"),
-    *("attributes", "set_at_once", "text_codes", "histogram_sums", "tile_bounds", "side_by_side"),
+    *(
+        "attributes",
+        "set_at_once",
+        "text_codes",
+        "histogram_sums",
+        "tile_bounds",
+        "side_by_side",
+        "sorting",
+        "sums_and_medians",
+    ),
 }
 ROWS = [
     SHARED,

@@ -19,7 +19,7 @@ from gpuanom.records import (
     StatisticNames,
 )
 from gpuanom.scoring.judged import static_pattern
-from gpuanom.statistics import listed, profiles
+from gpuanom.statistics import listed
 from gpuanom.store.set_aside import Placed
 from gpuanom.store.store import NAME, Store
 from tests import nights
@@ -109,7 +109,7 @@ def test_an_exposure_of_61_ccds_takes_at_most_256_kib(tmp_path):
     size = 64, 32
     assert pattern_layout.map_shape(4094, 2046) == size
     assert size[0] * size[1] == pattern_layout.MOST_MAP_CELLS
-    steps = tuple(profiles.step_places(n).size for n in (4094, 2046))
+    steps = tuple(pattern_layout.step_places(n).size for n in (4094, 2046))
     sizes = []
     for with_statistics in (False, True):
         path = tmp_path / f"{with_statistics}.sqlite"

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from gpuanom.native import sort
-from gpuanom.records.patterns import STEP
-from gpuanom.statistics import background_map, peaks, profiles, shapes
+from gpuanom.statistics import background_map, peaks, shapes
 from gpuanom.statistics.robust import plane_sums
-from gpuanom.statistics.sums_and_medians import select
+from gpuanom.sums_and_medians import select
 
 EDGES = (22.0, 14.0, 9.0, 6.0, 4.2, 3.0, 2.2)
 
@@ -30,42 +29,6 @@ def test_the_largest_peaks(size, pixel, axes_apart, kind):
     added = np.array([49.0, 0.6, 1.2, 5.0, 0.0])
     grid = peaks.grid(size, pixel, EDGES, axes_apart)
     np.testing.assert_array_equal(peaks.largest(power, added, grid), naive_statistics.largest(power, added, grid))
-
-
-@pytest.mark.parametrize("size", [30, 31, 40, 300, 1500])
-@pytest.mark.parametrize("kept", [0.0, 0.2, 0.9, 1.0])
-def test_the_jitter_of_profiles(size, kept):
-    rng = np.random.default_rng(12)
-    counts = rng.integers(0, 101, (6, size)) if kept < 1 else np.full((6, size), 100)
-    counts *= rng.random(counts.shape) < kept
-    counts[4, : size // 2], counts[5] = 0, 0
-    sums = rng.integers(-1_000_000, 1_000_000, counts.shape)
-    sums[:, ::19] *= 30  # beyond where profiles are clipped, on both sides
-    expected = naive_statistics.jitter(sums, counts, 100)
-    np.testing.assert_array_equal(profiles._jitter(sums, counts, 100), expected)
-
-
-@pytest.mark.parametrize("size", [90, 96, 97, 112, 1500])
-@pytest.mark.parametrize("kept", [0.0, 0.2, 1.0])
-def test_the_step_filter(size, kept):
-    """Differences of means in plain NumPy, place by place."""
-    rng = np.random.default_rng(16)
-    counts = rng.integers(0, 101, (4, size)) if kept < 1 else np.full((4, size), 100)
-    counts *= rng.random(counts.shape) < kept
-    counts[3, : size // 2] = 0
-    sums = rng.integers(-1_000_000, 1_000_000, counts.shape)
-    found = profiles._steps(sums, counts, 100)
-    places = profiles.step_places(size)
-    assert found.shape == (4, len(places))
-    reach = profiles.REACH
-    for i, j in np.ndindex(found.shape):
-        sides = [slice(places[j] - reach, places[j]), slice(places[j], places[j] + reach)]
-        n = [counts[i, side].sum() for side in sides]
-        if 4 * min(n) < reach * 100:
-            assert np.isnan(found[i, j])
-            continue
-        low, high = (sums[i, side].sum() / m for side, m in zip(sides, n, strict=True))
-        assert found[i, j] == np.float32((high - low) * STEP / np.sqrt(1 / n[0] + 1 / n[1]))
 
 
 def test_robust_means_of_several_lists():

@@ -13,7 +13,7 @@ from scipy import special
 from steps.harness import DEFAULT, hand_made, stack_of
 
 from gpuanom.backends.choice import select
-from gpuanom.backends.pattern_layout import coarse_parts, fine_parts, map_shape, map_side
+from gpuanom.backends.pattern_layout import coarse_parts, fine_parts, map_shape, map_side, step_places
 from gpuanom.records import Patterns, Turn
 from gpuanom.statistics import background_map, crosstalk, lines, peaks, profiles, spectrum
 from gpuanom.statistics.added_powers import add_powers
@@ -28,10 +28,20 @@ def noise(shape=SHAPE, seed=1):
 
 def measured(image, saturation=None) -> Patterns:
     """The patterns of one image whose sky is 0 and whose sigma is 1."""
+    return all_measured(image, saturation)[0]
+
+
+def all_measured(image, saturation=None):
+    """The same with the sums of its rows and columns, and the bins for lines."""
     backend = select("cpu")
     level = None if saturation is None else [saturation]
     stack = stack_of(backend, [image], None, level)
     return backend.patterns(stack, hand_made(backend, 1), DEFAULT)
+
+
+def profiles_of(image):
+    """Jitter and steps of the rows and columns of one image."""
+    return select("cpu").profiles(all_measured(image)[1])
 
 
 def wave(period, angle, shape=SHAPE):
@@ -151,17 +161,20 @@ def test_small_ccds_lack_what_does_not_fit(shape):
 
 def test_a_ccd_without_background_has_no_statistics():
     backend = select("cpu")
-    found = backend.patterns(stack_of(backend, [noise((600, 600))]), hand_made(backend, 1, usable=[False]), DEFAULT)
+    stack = stack_of(backend, [noise((600, 600))])
+    found, sums, bins = backend.patterns(stack, hand_made(backend, 1, usable=[False]), DEFAULT)
+    of_profiles = backend.profiles(sums)
     for values in (
         spectrum.ccd_statistics(spectrum.spectra(found)),
         background_map.ccd_statistics(found),
-        profiles.ccd_statistics(found),
+        profiles.ccd_statistics(of_profiles),
         crosstalk.ccd_statistics(found),
-        *profiles.steps(found),
+        of_profiles.row_steps,
+        of_profiles.column_steps,
         background_map.maps(found),
         spectrum.exposure_statistics([(spectrum.spectra(found), [0])], [0]),
         spectrum.exposure_statistics([], []),
-        lines.ccd_statistics(found_lines(found)),
+        lines.ccd_statistics(found_lines((found, sums, bins))),
     ):
         assert values.dtype == np.float32
         assert np.isnan(values).all()
@@ -173,7 +186,8 @@ def test_every_statistic_has_a_name_of_its_own():
     assert len(set(names)) == len(names) == 36 + 3 + 2 + 2 + 2
     found = measured(noise((64, 64)))
     sizes = [spectrum.ccd_statistics(spectrum.spectra(found))]
-    sizes += [module.ccd_statistics(found) for module in (background_map, profiles, crosstalk)]
+    sizes.append(background_map.ccd_statistics(found))
+    sizes += [profiles.ccd_statistics(profiles_of(noise((64, 64)))), crosstalk.ccd_statistics(found)]
     assert [s.shape[1] for s in sizes] == [len(m.CCD_STATISTICS) for m in modules[:4]]
 
 
@@ -235,11 +249,11 @@ def test_maps_without_values():
 
 def test_the_jitter_of_rows_is_its_variance():
     jitter = 0.1 * np.random.default_rng(3).standard_normal(SHAPE[0])
-    rows, columns = profiles.ccd_statistics(measured(noise() + jitter[:, None]))[0]
+    rows, columns = profiles.ccd_statistics(profiles_of(noise() + jitter[:, None]))[0]
     # A row of 1024 pixels of 1 sigma has a variance of 1/1024; clipping at 3.5 and 4 sigma takes off 1%.
     assert rows == pytest.approx(1 + 1024 * jitter.var(), rel=0.1)
     assert columns == pytest.approx(1, abs=0.15)
-    rows, columns = profiles.ccd_statistics(measured(np.ascontiguousarray((noise() + jitter[:, None]).T)))[0]
+    rows, columns = profiles.ccd_statistics(profiles_of(np.ascontiguousarray((noise() + jitter[:, None]).T)))[0]
     assert columns == pytest.approx(1 + 1024 * jitter.var(), rel=0.1)
     assert rows == pytest.approx(1, abs=0.15)
 
@@ -247,15 +261,16 @@ def test_the_jitter_of_rows_is_its_variance():
 def test_a_slow_slope_and_single_odd_rows_are_no_jitter():
     image = noise() + np.linspace(-1, 1, SHAPE[0])[:, None] ** 2
     image[100], image[700] = 3, -3
-    assert profiles.ccd_statistics(measured(image))[0, 0] == pytest.approx(1, abs=0.2)
+    assert profiles.ccd_statistics(profiles_of(image))[0, 0] == pytest.approx(1, abs=0.2)
 
 
 @pytest.mark.parametrize(("place", "index"), [(512, 29), (80, 2), (48, 0)])
 def test_a_step_has_its_height_and_place(place, index):
     image = noise().copy()
     image[:, place:] += 0.2
-    rows, columns = profiles.steps(measured(image))
-    assert profiles.step_places(SHAPE[1])[index] == place
+    found = profiles_of(image)
+    rows, columns = found.row_steps, found.column_steps
+    assert step_places(SHAPE[1])[index] == place
     height, at = profiles.largest_step(columns[0], scale=1.0)
     assert at == index
     # In units of the noise of a difference of two means of 48 columns of 1030 pixels.
@@ -269,7 +284,8 @@ def test_a_step_has_its_height_and_place(place, index):
 
 def test_steps_of_noise_have_the_scale_of_noise():
     """Of white noise the median step is 0.67 standard deviations, and the scale at least 0.7."""
-    rows, columns = profiles.steps(measured(noise()))
+    found = profiles_of(noise())
+    rows, columns = found.row_steps, found.column_steps
     assert profiles.step_scale([rows[0], columns[0]]) == pytest.approx(0.7, abs=0.15)
     assert profiles.step_scale([]) == 0.7
     height, index = profiles.largest_step(np.full(5, np.nan, np.float32))
@@ -355,14 +371,15 @@ def trail(angle, distance, width=1.5, shape=SHAPE):
     return np.exp(-(across**2) / (2 * width**2))
 
 
-def found_lines(patterns):
+def found_lines(of_image):
     """The line of each CCD that stands out most: height, angle, distance, share of positive segments."""
-    return lines.find(select("cpu").lines(patterns), patterns.row_sum.shape[1], patterns.column_sum.shape[1])
+    patterns, _, bins = of_image
+    return lines.find(select("cpu").lines(bins), *patterns.shape)
 
 
 @pytest.mark.parametrize(("angle", "distance"), [(30, 100), (-60, -200), (75, 50), (10, 0), (-5, 300), (45, -350)])
 def test_a_trail_is_found_with_its_angle_and_place(angle, distance):
-    found = found_lines(measured(noise() + 0.7 * trail(angle, distance)))[0]
+    found = found_lines(all_measured(noise() + 0.7 * trail(angle, distance)))[0]
     # A trail of 0.7 x 3.8 pixels gives each of the 50 to 64 bins of 16 pixels 2.6 sigma.
     assert found[0] > 10
     assert apart(np.degrees(found[1]), angle) < 1.5
@@ -381,7 +398,7 @@ def test_noise_stars_glows_and_bad_columns_are_no_trails(seed):
         y, x = rng.integers(10, 1000, 2)
         image[y - 9 : y + 10, x - 9 : x + 10] += 40 * np.exp(-(np.hypot(*np.mgrid[-9:10, -9:10]) ** 2) / 8)
     image[:, 400] += 3
-    assert found_lines(measured(image))[0, 0] < 6
+    assert found_lines(all_measured(image))[0, 0] < 6
 
 
 def test_a_trail_on_one_ccd_makes_weaker_ones_count():
@@ -418,13 +435,13 @@ def test_a_faint_trail_is_found_where_stars_are_masked(height):
     image, rng = noise(seed=3).copy(), np.random.default_rng(3)
     for y, x in rng.integers(10, 1000, (400, 2)):
         image[y - 9 : y + 10, x - 9 : x + 10] += 40 * np.exp(-(np.hypot(*np.mgrid[-9:10, -9:10]) ** 2) / 8)
-    assert found_lines(measured(image))[0, 0] < lines.WEAK
-    found = found_lines(measured(image + height * trail(25, 60)))
+    assert found_lines(all_measured(image))[0, 0] < lines.WEAK
+    found = found_lines(all_measured(image + height * trail(25, 60)))
     # 0.5 x 3.8 pixels give each of some 70 bins of 16 pixels 1.9 sigma, or half of it where two bins share the trail.
     assert lines.streaks(found).all()
     assert apart(np.degrees(found[0, 1]), 25) < 1
     several = sum(trail(25, distance) for distance in range(-420, 500, 120))
-    assert found_lines(measured(image + height * several))[0, 0] < lines.STRONG
+    assert found_lines(all_measured(image + height * several))[0, 0] < lines.STRONG
 
 
 @pytest.mark.parametrize("angle", [0, 1, 20, 90])
@@ -432,7 +449,7 @@ def test_a_faint_trail_is_found_where_stars_are_masked(height):
 def test_a_step_is_no_trail(angle, height):
     y, x = np.indices(SHAPE)
     step = height * ((y - 500) * np.cos(np.radians(angle)) > (x - 520) * np.sin(np.radians(angle)))
-    assert not lines.streaks(found_lines(measured(noise() + step))).any()
+    assert not lines.streaks(found_lines(all_measured(noise() + step))).any()
 
 
 @pytest.mark.parametrize(("shape", "height"), [((512, 512), 1.0), ((512, 512), 3.0), (SHAPE, 1.0)])
@@ -441,7 +458,7 @@ def test_a_step_of_which_the_background_took_its_part_is_no_trail(shape, height)
     x = np.arange(shape[1])
     step = height * (x >= shape[1] / 2)
     left = step - np.polyval(np.polyfit(x, step, 1), x)
-    found = found_lines(measured(noise(shape) + left))
+    found = found_lines(all_measured(noise(shape) + left))
     assert not lines.streaks(found).any()
     # The highest line is that one, and nothing lower is taken in its place.
     assert found[0, 0] < lines.STRONG
@@ -451,7 +468,7 @@ def test_a_step_of_which_the_background_took_its_part_is_no_trail(shape, height)
 def test_a_ring_is_no_trail(radius):
     y, x = np.indices(SHAPE)
     ring = np.exp(-((np.hypot(y - 500, x - 520) - radius) ** 2) / 32)
-    assert not lines.streaks(found_lines(measured(noise() + 0.5 * ring))).any()
+    assert not lines.streaks(found_lines(all_measured(noise() + 0.5 * ring))).any()
 
 
 # Layout

@@ -20,6 +20,16 @@ LEAST_BIN = 8
 """Side of the bins in which straight lines are looked for, in pixels, or 2, 4, ... times as much. With bins of 16
 pixels the bright trails of a CCD of 256 x 256 pixels are not found: too few bins lie on a line."""
 MOST_BINS = 8192
+PROFILE_WINDOW = 31
+"""Rows (columns) of the running median of a profile."""
+PROFILE_EVERY = 8
+"""The running median is taken at every eighth row or column, and interpolated between these."""
+PROFILE_CLIP = 4.0
+"""Jitter is clipped at so many of its robust standard deviations."""
+STEP_STRIDE = 16
+"""The step filter is taken at every so many rows and columns."""
+STEP_REACH = 48
+"""The step filter is the difference between the means of so many rows (columns) after and before a place."""
 
 
 def map_side(ny: int, nx: int) -> int:
@@ -70,6 +80,11 @@ def bin_shape(ny: int, nx: int) -> tuple[int, int]:
     """Rows and columns of the bins of a CCD of ny x nx pixels."""
     side = bin_side(ny, nx)
     return -(-ny // side), -(-nx // side)
+
+
+def step_places(size: int) -> npt.NDArray[np.int64]:
+    """Return the rows or columns of an axis of `size` pixels at which steps are taken."""
+    return np.arange(STEP_REACH, size - STEP_REACH + 1, STEP_STRIDE)
 
 
 @lru_cache(maxsize=32)

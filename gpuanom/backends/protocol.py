@@ -25,8 +25,11 @@ from gpuanom.records import (
     CcdStack,
     CcdsTogether,
     Gradients,
+    LineBins,
     OrientationHistograms,
     Patterns,
+    Profiles,
+    ProfileSums,
     Repeats,
     Shapes,
     Sources,
@@ -169,8 +172,10 @@ class Backend(Device, Protocol):
         """
         ...
 
-    def patterns(self, stack: CcdStack, background: Background, settings: Settings) -> Patterns:
-        """Measure maps, profiles and spectra of the residual of each CCD, and bins for lines (METHOD.md 9).
+    def patterns(
+        self, stack: CcdStack, background: Background, settings: Settings
+    ) -> tuple[Patterns, ProfileSums, LineBins]:
+        """Measure maps and spectra of the residual of each CCD; add up its rows, columns and bins (METHOD.md 9).
 
         Parameters
         ----------
@@ -184,13 +189,29 @@ class Backend(Device, Protocol):
 
         Returns
         -------
-        Patterns
-            Sums in steps of 2^-12 sigma, powers in sigma^2. Parity: exact for an equal `background`: sums are
-            whole numbers, and both backends transform in one order of operations.
+        tuple of (Patterns, ProfileSums, LineBins)
+            The sums of rows and columns are for `profiles`, and the bins for `lines`. Sums are in steps of 2^-12
+            sigma, powers in sigma^2. Parity: exact for an equal `background`: sums are whole numbers, and both
+            backends transform in one order of operations.
         """
         ...
 
-    def lines(self, patterns: Patterns) -> Array:
+    def profiles(self, sums: ProfileSums) -> Profiles:
+        """Measure jitter and steps of the profiles of rows and columns of each CCD (METHOD.md 9.3).
+
+        Parameters
+        ----------
+        sums : ProfileSums
+            As `patterns` returned them.
+
+        Returns
+        -------
+        Profiles
+            In units of what pixel noise gives. Parity, for equal `sums`: exact.
+        """
+        ...
+
+    def lines(self, bins: LineBins) -> Array:
         """Find the straight line that stands out most of the bins of each CCD, in any direction (METHOD.md 9.6).
 
         A line is compared with those beside it, so that glows and gradients are no lines. Lines along the axes (within
@@ -198,8 +219,8 @@ class Backend(Device, Protocol):
 
         Parameters
         ----------
-        patterns : Patterns
-            As `patterns` returned them, with the bins.
+        bins : LineBins
+            As `patterns` returned them.
 
         Returns
         -------
@@ -208,7 +229,7 @@ class Backend(Device, Protocol):
             standard deviations of the bins, x and y of its first and of its last bin, in bins from the middle of the
             first one, and the share of its segments of 32 pixels that are positive. A height of 0, and NaN, where the
             highest line is none of a trail (`gpuanom.backends.line_layout`); all NaN where all bins are alike, or are
-            too few. Parity, for equal `patterns`: exact.
+            too few. Parity, for equal `bins`: exact.
         """
         ...
 

@@ -228,12 +228,21 @@ def _gradients(sky: _Sky) -> Results:
 def _patterns(sky: _Sky) -> Results:
     found = sky.backend.to_host(sky.backend.patterns(*sky.on_device(), SETTINGS))
     expected = sky.twin.patterns(sky.stack, sky.background, SETTINGS)
-    yield "sums, powers", 0.0, "", _exact(*_named(found, expected, tuple(vars(expected))))
+    pairs = [pair for both in zip(found, expected, strict=True) for pair in _named(*both, tuple(vars(both[1])))]
+    yield "sums, powers", 0.0, "", _exact(*pairs)
+
+
+def _profiles(sky: _Sky) -> Results:
+    _, sums, _ = sky.backend.patterns(*sky.on_device(), SETTINGS)
+    found = sky.backend.to_host(sky.backend.profiles(sums))
+    expected = sky.twin.profiles(sky.twin.patterns(sky.stack, sky.background, SETTINGS)[1])
+    yield "jitter, steps", 0.0, "", _exact(*_named(found, expected, tuple(vars(expected))))
 
 
 def _lines(sky: _Sky) -> Results:
-    found = sky.on_host(sky.backend.lines(sky.backend.patterns(*sky.on_device(), SETTINGS)))
-    expected = sky.twin.lines(sky.twin.patterns(sky.stack, sky.background, SETTINGS))
+    _, _, bins = sky.backend.patterns(*sky.on_device(), SETTINGS)
+    found = sky.on_host(sky.backend.lines(bins))
+    expected = sky.twin.lines(sky.twin.patterns(sky.stack, sky.background, SETTINGS)[2])
     yield "heights, ends", 0.0, "", _exact((found, expected))
 
 
@@ -297,6 +306,7 @@ _STEPS: dict[str, Callable[[_Sky], Results]] = {
     "sources": _sources,
     "gradients": _gradients,
     "patterns": _patterns,
+    "profiles": _profiles,
     "lines": _lines,
     "stamps": _stamps,
     "shapes": _shapes,

@@ -22,12 +22,12 @@ from gpuanom.records import (
     Doubles,
     Integers,
     Patterns,
+    Profiles,
     Repeats,
     Shapes,
     Singles,
     Sources,
 )
-from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 from gpuanom.statistics import background_map, crosstalk, lines, profiles, shapes, spectrum
 from gpuanom.statistics.listed import NAMES
@@ -42,6 +42,7 @@ class StatisticArrays:
     repeats: Repeats
     turns: Integers
     """`Turn` of each CCD, from its axes to those of the focal plane; always on the host."""
+    profiles: Profiles
     line_ends: Array
     """From `gpuanom.backends.protocol.Backend.lines`."""
     lines: Doubles | None = None
@@ -156,29 +157,15 @@ def statistic_arrays(
     """
     if not settings.statistics:
         return None
-    patterns = backend.patterns(stack, background, settings)
-    line_ends = backend.lines(patterns)
+    patterns, profile_sums, bins = backend.patterns(stack, background, settings)
     return StatisticArrays(
-        without_bins(patterns),
+        patterns,
         backend.shapes(stack, background, sources, settings),
         backend.repeats(stack, background, sources, turns, settings),
         turns,
-        line_ends,
+        backend.profiles(profile_sums),
+        backend.lines(bins),
     )
-
-
-def without_bins(patterns: Patterns) -> Patterns:
-    """Let go of the bins of lines, which are large, once the lines are found: they are not copied to the host.
-
-    Parameters
-    ----------
-    patterns : Patterns
-
-    Returns
-    -------
-    Patterns
-    """
-    return changed(patterns, bin_sum=None, faint_bin_sum=None)
 
 
 def without_saturated(
@@ -259,7 +246,7 @@ def _stack_parts(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, i
     values = np.concatenate(
         [
             spectrum.ccd_statistics(spectra, turns),
-            profiles.ccd_statistics(patterns)[rows_chosen],
+            profiles.ccd_statistics(arrays.profiles)[rows_chosen],
             background_map.ccd_statistics(patterns, maps)[rows_chosen],
             crosstalk.ccd_statistics(patterns)[rows_chosen],
             np.full((len(chosen), len(lines.CCD_STATISTICS)), np.nan, dtype=np.float32),
@@ -269,7 +256,7 @@ def _stack_parts(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, i
     )
     if values.shape[1] != len(NAMES.ccds) or values.dtype != np.float32:
         raise ValueError(f"{values.shape} {values.dtype} statistics of CCDs where there should be {len(NAMES.ccds)}")
-    row_steps, column_steps = (steps[rows_chosen] for steps in profiles.steps(patterns))
+    row_steps, column_steps = arrays.profiles.row_steps[rows_chosen], arrays.profiles.column_steps[rows_chosen]
     found_lines = np.full((len(patterns.n_fine), 4), np.nan) if arrays.lines is None else arrays.lines
     return StackParts(
         values,

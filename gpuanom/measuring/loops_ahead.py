@@ -13,12 +13,10 @@ def load_statistics() -> None:
 
 def _load() -> None:
     with suppress(Exception):  # the first use of a loop says what is wrong, in its place
-        from gpuanom.statistics import jitter, map_rms, peaks_loop, robust, step_filter
+        from gpuanom.statistics import map_rms, peaks_loop, robust
 
         peaks_loop.highest_powers.load()
-        jitter.profile_jitter.load()
         robust.robust_means.load()
-        step_filter.filter_steps.load()
         robust.densest.load()
         map_rms.rms_of_each.load()
         robust.plane_sums.load()

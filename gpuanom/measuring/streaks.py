@@ -7,19 +7,15 @@ from dataclasses import fields, replace
 import numpy as np
 
 from gpuanom.backends.protocol import Backend
-from gpuanom.measuring.ccd_statistics import StatisticArrays, without_bins
-from gpuanom.records import Background, CcdStack, Doubles, Patterns, Unfit
+from gpuanom.measuring.ccd_statistics import StatisticArrays
+from gpuanom.records import Array, Background, CcdStack, Doubles, Patterns, Profiles, Unfit
 from gpuanom.records.patterns import STEP
 from gpuanom.settings import Settings
 from gpuanom.statistics import lines
 
-_SUMS_AND_COUNTS = (
-    ("map_sum", "map_count"),
-    ("row_sum", "row_count"),
-    ("column_sum", "column_count"),
-    ("crosstalk_sum", "crosstalk_count"),
-)
-"""Sums of the residual, and the numbers of pixels behind each of them."""
+_SUMS_AND_COUNTS = (("map_sum", "map_count"), ("crosstalk_sum", "crosstalk_count"))
+"""Sums of the residual, and the numbers of pixels behind each of them. Jitter and steps of profiles do not depend on
+the level of the background."""
 
 
 def without_streaks(
@@ -48,21 +44,27 @@ def without_streaks(
     crossed = np.flatnonzero(lines.streaks(found))
     if not crossed.size:
         return replace(arrays, lines=found)
-    names = [f.name for f in fields(Patterns) if getattr(arrays.patterns, f.name) is not None]
-    measured = {name: np.array(getattr(arrays.patterns, name)) for name in names}
+    patterns, profiles = _arrays(arrays.patterns), _arrays(arrays.profiles)
     for i in crossed:
-        n = int(measured["map_count"][i].sum())
-        level = round(int(measured["map_sum"][i].sum()) / n) if n else 0
+        n = int(patterns["map_count"][i].sum())
+        level = round(int(patterns["map_sum"][i].sum()) / n) if n else 0
         masked = _masked(stack, int(i), found[i], backend)
         raised = _raised(background, int(i), level, backend)
-        # Not its bins, in which the line is still to be seen.
-        without_trail = backend.to_host(without_bins(backend.patterns(masked, raised, settings)))
-        values = {name: np.array(getattr(without_trail, name)[0]) for name in names}
-        for sums, counts in _SUMS_AND_COUNTS:
-            values[sums] = values[sums] + level * values[counts]
-        for name, value in values.items():
-            measured[name][i] = value
-    return replace(arrays, patterns=replace(arrays.patterns, **measured), lines=found)
+        without_trail, sums, _ = backend.patterns(masked, raised, settings)
+        without_trail, of_profiles = backend.to_host((without_trail, backend.profiles(sums)))
+        for name, values in _arrays(without_trail).items():
+            patterns[name][i] = values[0]
+        for name, values in _arrays(of_profiles).items():
+            profiles[name][i] = values[0]
+        for sums_of_cells, counts in _SUMS_AND_COUNTS:
+            patterns[sums_of_cells][i] += level * patterns[counts][i]
+    with_patterns = replace(arrays, patterns=replace(arrays.patterns, **patterns))
+    return replace(with_patterns, profiles=replace(arrays.profiles, **profiles), lines=found)
+
+
+def _arrays(record: Patterns | Profiles) -> dict[str, Array]:
+    """Copies of a record's arrays by name: those of a stack cannot be written to."""
+    return {name: np.array(value) for name, value in vars(record).items() if isinstance(value, np.ndarray)}
 
 
 def _masked(stack: CcdStack, i: int, line: Doubles, backend: Backend) -> CcdStack:

@@ -32,7 +32,7 @@ from gpuanom.records.kinds import (
     Integers,
 )
 from gpuanom.records.measurements import CcdMeasurement, Dataset, Failure, Measurement, Reconstruction
-from gpuanom.records.patterns import Patterns
+from gpuanom.records.patterns import LineBins, Patterns, Profiles, ProfileSums
 from gpuanom.records.statistics import (
     MAP_STEP,
     NO_CELL,
@@ -78,10 +78,13 @@ __all__ = [
     "FloatImage",
     "Gradients",
     "Integers",
+    "LineBins",
     "Load",
     "Measurement",
     "OrientationHistograms",
     "Patterns",
+    "ProfileSums",
+    "Profiles",
     "Reconstruction",
     "Repeats",
     "Shapes",

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpuanom.backends.pattern_layout import map_side
+from gpuanom.backends.pattern_layout import map_side, step_places
 from gpuanom.records import Turn
 from gpuanom.report.causes import causes_in
 from gpuanom.report.ccds import outline_value
@@ -110,7 +110,7 @@ def _steps(ccd: Row, residual: Residual | None, ny: int, nx: int, _turn: Turn) -
         return []
     of_rows = (ccd.get("row_step") or 0.0) > (ccd.get("column_step") or 0.0)
     values = residual.row_steps if of_rows else residual.column_steps
-    places = profiles.step_places(ny if of_rows else nx)
+    places = step_places(ny if of_rows else nx)
     index = profiles.largest_step(values.astype(np.float32))[1]
     if index < 0 or places.size != values.size:
         return []

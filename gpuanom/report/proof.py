@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.backends.pattern_layout import map_side
+from gpuanom.backends.pattern_layout import map_side, step_places
 from gpuanom.records import DatasetStatistics, Doubles, ExposureKey, Flags, FloatImage, Turn
 from gpuanom.report.ccds import outline_value
 from gpuanom.report.pictures import Pictures, data_url, encoded_picture
@@ -219,7 +219,7 @@ def _steps(known: Mapping[str, Residual], worst: str, outline: str, shown: Pictu
     scale = profiles.step_scale(list(of_ccds.values()))
     values = of_ccds[worst]
     largest = profiles.largest_step(values.astype(np.float32), scale=scale)[1]
-    places = profiles.step_places(shown.frames[worst][0 if outline == "row_step" else 1])
+    places = step_places(shown.frames[worst][0 if outline == "row_step" else 1])
     if largest < 0 or places.size != values.size:
         return None
     heights = [None if not np.isfinite(v) else round(float(v) / scale, 2) for v in values]

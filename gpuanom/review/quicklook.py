@@ -281,7 +281,8 @@ def _background(exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, ba
 
 def _trail(stack: CcdStack, background: Background, settings: Settings, backend: Backend) -> tuple[float, float] | None:
     """The line that stands out most, as it was found when the exposure was measured; the store keeps no place of it."""
-    ends = backend.to_host(backend.lines(backend.patterns(stack, background, settings)))
+    _, _, bins = backend.patterns(stack, background, settings)
+    ends = backend.to_host(backend.lines(bins))
     _, ny, nx = stack.shape
     height, angle, distance, _ = lines.find(ends, int(ny), int(nx))[0].tolist()
     return (angle, distance) if height > 0.0 else None

@@ -92,13 +92,8 @@ def maps(patterns: Patterns) -> FloatImage:
         In sigma; NaN where fewer than a quarter of the cell's pixels are left.
     """
     count = patterns.map_count
-    enough = (count > 0) & (4 * count >= map_side(*_shape(patterns)) ** 2)
+    enough = (count > 0) & (4 * count >= map_side(*patterns.shape) ** 2)
     return np.where(enough, patterns.map_sum * STEP / np.maximum(count, 1), np.nan).astype(np.float32)
-
-
-def _shape(patterns: Patterns) -> tuple[int, int]:
-    """Rows and columns of a CCD."""
-    return patterns.row_sum.shape[1], patterns.column_sum.shape[1]
 
 
 def encoded(values: FloatImage) -> npt.NDArray[np.int8]:

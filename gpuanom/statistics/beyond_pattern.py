@@ -17,7 +17,7 @@ from gpuanom.native import helper, native, sort
 from gpuanom.records import MAP_STEP, NO_CELL, Doubles, FloatImage
 from gpuanom.statistics.background_map import EDGE_CELLS, SMOOTH
 from gpuanom.statistics.running_median import median_numbers_of
-from gpuanom.statistics.sums_and_medians import median, select
+from gpuanom.sums_and_medians import median, select
 
 RADIUS = int(4.0 * SMOOTH + 0.5)
 """Cells on either side of the middle that the Gaussian of the glow reaches, as in SciPy."""

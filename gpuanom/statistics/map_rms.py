@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from gpuanom.native import native
-from gpuanom.statistics.sums_and_medians import pairwise_sum
+from gpuanom.sums_and_medians import pairwise_sum
 
 
 @native(types.void(types.float64[:, ::1], types.float64[::1]))

@@ -8,8 +8,8 @@ import numpy as np
 from numba import types
 
 from gpuanom.native import helper, native
-from gpuanom.statistics.sorting import LANES, empty_columns, sort_columns
-from gpuanom.statistics.sums_and_medians import pairwise_sum
+from gpuanom.sorting import LANES, empty_columns, sort_columns
+from gpuanom.sums_and_medians import pairwise_sum
 
 
 @helper

@@ -8,7 +8,7 @@ import numpy as np
 from numba import types
 
 from gpuanom.native import helper, native
-from gpuanom.statistics.sums_and_medians import median, pairwise_sum
+from gpuanom.sums_and_medians import median, pairwise_sum
 
 
 @helper

@@ -88,11 +88,10 @@ def spectra(
     -------
     StackSpectra
     """
-    ny, nx = patterns.row_sum.shape[1], patterns.column_sum.shape[1]
     of_maps = maps(patterns) if of_maps is None else of_maps
     return StackSpectra(
         patterns.fine_power[chosen], patterns.n_fine[chosen], patterns.coarse_power[chosen], patterns.n_coarse[chosen],
-        map_powers(of_maps[chosen]), map_side(ny, nx),
+        map_powers(of_maps[chosen]), map_side(*patterns.shape),
     )  # fmt: skip
 
 

@@ -70,7 +70,9 @@ def every_step(gpu, stack, settings):
             histograms,
             gpu.divergence(histograms[1].counts, reference),
             gpu.stamps(stack, background, sources, settings),
-            gpu.lines(gpu.patterns(stack, background, settings)),
+            (patterns := gpu.patterns(stack, background, settings)),
+            gpu.profiles(patterns[1]),
+            gpu.lines(patterns[2]),
             gpu.shapes(stack, background, sources, settings),
             gpu.repeats(stack, background, sources, turns, settings),
         )

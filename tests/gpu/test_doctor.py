@@ -404,7 +404,11 @@ def larger(name, by):
         ("sources", lambda s: replace(s, isophote_moments=s.isophote_moments * np.nan), "isophote moments"),
         ("gradients", larger("flat_dy", 1e-8), "gradients"),
         ("gradients", larger("n_points", -1), "points"),
-        ("patterns", larger("row_sum", 1), "sums, powers"),
+        ("patterns", lambda p: (larger("map_sum", 1)(p[0]), *p[1:]), "sums, powers"),
+        ("patterns", lambda p: (p[0], larger("row_sum", 1)(p[1]), p[2]), "sums, powers"),
+        ("patterns", lambda p: (*p[:2], larger("bin_sum", 1)(p[2])), "sums, powers"),
+        ("profiles", larger("row_jitter", 1e-15), "jitter, steps"),
+        ("profiles", larger("column_steps", np.float32(1e-6)), "jitter, steps"),
         ("lines", lambda a: a * (1.0 + 1e-15), "heights, ends"),
         ("stamps", lambda a: a[:-1], "pixels"),
         ("shapes", larger("width", 1e-12), "moments, widths"),
@@ -422,8 +426,11 @@ def test_a_wrong_result_is_noticed(step, change, what):
     found = selftest.check(Wrong(step, change), select("cpu"))
     failed = [(f.step, f.what) for f in found if not f.passed]
     assert failed[0] == (step, what)
-    # Every step needs the stack; stamps are cut and shapes are measured at the sources that the backend found.
-    assert step == "prepare" or set(failed[1:]) <= {("stamps", "pixels"), ("shapes", "moments, widths")}
+    # Every step needs the stack; stamps are cut and shapes are measured at the sources that the backend found, and
+    # profiles and lines are found in the sums that the backend made.
+    of_sources = {("stamps", "pixels"), ("shapes", "moments, widths")}
+    of_patterns = {("profiles", "jitter, steps"), ("lines", "heights, ends")}
+    assert step == "prepare" or set(failed[1:]) <= {"sources": of_sources, "patterns": of_patterns}.get(step, set())
 
 
 def test_not_a_number_is_no_agreement():

@@ -64,6 +64,8 @@ LIMITS = {
     "lines_follow": Limit(256, 64, 140),
     "lines_level": Limit(256, 64, 2112),
     "points_draw": Limit(256, 48, 8192),
+    "profiles_jitter": Limit(512, 64, 5336),  # one block for each profile
+    "profiles_steps": Limit(256, 64),
     "prepare_pixels": Limit(256, 24),
     "rice": Limit(128, 64, 19456),
     "repeats_list": Limit(1024, 64, 8332),

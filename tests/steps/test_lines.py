@@ -15,16 +15,13 @@ from sky import frozen
 
 from gpuanom.backends import line_layout
 from gpuanom.backends.pattern_layout import bin_shape, bin_side
-from gpuanom.records import Patterns
+from gpuanom.records import LineBins
 from steps.harness import DEFAULT, device, hand_made, stack_of
 
 
-def patterns_of(backend, bins, faint_bins, ny, nx):
-    """The patterns of CCDs of ny x nx pixels with these bins, and nothing else in them."""
-    none = dict.fromkeys(Patterns.__dataclass_fields__)
-    of_rows, of_columns = np.zeros((len(bins), ny), np.int64), np.zeros((len(bins), nx), np.int64)
-    made = {"row_sum": of_rows, "column_sum": of_columns, "bin_sum": bins, "faint_bin_sum": faint_bins}
-    return Patterns(**none | {name: device(backend, np.asarray(array, np.int64)) for name, array in made.items()})
+def bins_of(backend, bins, faint_bins, side):
+    """These bins where the backend works."""
+    return LineBins(side, *(device(backend, np.asarray(array, np.int64)) for array in (bins, faint_bins)))
 
 
 def check_lines(backend, planes, ny=None, nx=None):
@@ -34,7 +31,7 @@ def check_lines(backend, planes, ny=None, nx=None):
     ny, nx = 8 * rows if ny is None else ny, 8 * columns if nx is None else nx
     assert bin_shape(ny, nx) == (rows, columns)
     bins, faint_bins = np.split(planes, 2)
-    found = backend.to_host(backend.lines(patterns_of(backend, bins, faint_bins, ny, nx)))
+    found = backend.to_host(backend.lines(bins_of(backend, bins, faint_bins, bin_side(ny, nx))))
     assert found.shape == (2, len(bins), 6)
     expected = [naive_statistics.line(plane, bin_side(ny, nx)) for plane in planes]
     np.testing.assert_array_equal(found.reshape(-1, 6), expected)
@@ -141,19 +138,11 @@ def test_the_bins_of_an_image_go_the_same_way(backend):
     images[1] += (4 * np.exp(-(((y - 120) * 0.8 - (x - 140) * 0.6) ** 2) / 8)).astype(np.float32)
     stack = stack_of(backend, [frozen(image) for image in images])
     background = hand_made(backend, 3, usable=[True, True, False])
-    patterns = backend.patterns(stack, background, DEFAULT)
-    found = backend.to_host(backend.lines(patterns))
-    at_home = backend.to_host(patterns)
+    _, _, bins = backend.patterns(stack, background, DEFAULT)
+    found = backend.to_host(backend.lines(bins))
+    at_home = backend.to_host(bins)
     for planes, lines in zip((at_home.bin_sum, at_home.faint_bin_sum), found, strict=True):
         expected = [naive_statistics.line(plane, 8) for plane in planes]
         np.testing.assert_array_equal(lines, expected)
     assert found[0, 1, 0] > 8  # sources hide this trail in the other bins
     assert np.isnan(found[:, 2]).all()
-
-
-def test_bins_are_asked_for_before_they_are_let_go(backend):
-    bins = np.ones((1, 24, 24))
-    given_away = patterns_of(backend, bins, bins, 192, 192)
-    given_away.__dict__["faint_bin_sum"] = None
-    with pytest.raises(ValueError, match="these patterns have no bins"):
-        backend.lines(given_away)

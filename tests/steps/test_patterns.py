@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import naive_patterns
 import numpy as np
 import pytest
@@ -19,10 +21,18 @@ EXACT = (
 )
 
 
+def measured(backend, stack, background):
+    """All that the step adds up, on the host: what it keeps, the sums of rows and columns, and the bins."""
+    found = {}
+    for record in backend.to_host(backend.patterns(stack, background, DEFAULT)):
+        found.update(vars(record))
+    return SimpleNamespace(**found)
+
+
 def check_patterns(backend, images, bads, background, saturation=None):
-    """The backend's patterns against naive's, for the same background; returns them on the host."""
+    """All that the step adds up, against naive's, for the same background; returns it on the host."""
     stack = stack_of(backend, images, bads, saturation)
-    found = backend.to_host(backend.patterns(stack, background, DEFAULT))
+    found = measured(backend, stack, background)
     background = backend.to_host(background)
     for i, image in enumerate(images):
         if not background.usable[i]:
@@ -141,7 +151,7 @@ def test_pixels_of_very_wide_rows_are_counted(nx):
     image = np.zeros((64, nx), dtype=np.float32)
     image[30, :40:3] = 7.0
     background = hand_made(backend, 1)
-    found = backend.patterns(stack_of(backend, [image]), background, DEFAULT)
+    found = measured(backend, stack_of(backend, [image]), background)
     assert found.row_count[0, 0] == nx
     assert found.row_count.sum() == found.column_count.sum() == found.map_count.sum() < 64 * nx
     assert found.map_usable.sum() == 64 * nx
@@ -152,7 +162,7 @@ def test_backgrounds_that_differ_in_their_last_bits_give_equal_patterns(backend)
     c = np.array([1000.123, 3.3, -2.1, 1.7, 0.3, -4.4])
     stack = stack_of(backend, [image])
     one, other = (
-        backend.to_host(backend.patterns(stack, hand_made(backend, 1, sigma=s, coefficients=a), DEFAULT))
+        measured(backend, stack, hand_made(backend, 1, sigma=s, coefficients=a))
         for s, a in ((30.01, c), (30.01 * (1 + 1e-14), c * (1 + 1e-14)))
     )
     for name in (*EXACT, "fine_power", "coarse_power"):
@@ -163,13 +173,13 @@ def test_ccds_of_a_stack_are_measured_apart(backend):
     """Alone, or in a stack with others: the same bits."""
     images = [sky((140, 150), seed=s, stars=s) for s in range(3)]
 
-    def measured(images):
+    def of_stack(images):
         background = hand_made(backend, len(images), sigma=30.0, coefficients=(1000.0, *5 * (0,)))
-        return backend.to_host(backend.patterns(stack_of(backend, images), background, DEFAULT))
+        return measured(backend, stack_of(backend, images), background)
 
-    together = measured(images)
+    together = of_stack(images)
     for i, image in enumerate(images):
-        alone = measured([image])
+        alone = of_stack([image])
         for name in (*EXACT, "fine_power", "coarse_power"):
             np.testing.assert_array_equal(getattr(together, name)[i], getattr(alone, name)[0])
 
@@ -182,7 +192,7 @@ def test_both_backends_give_the_same_bits(gpu, n, shape):
     found = []
     for backend in (select("cpu"), gpu):
         background = hand_made(backend, n, sigma=30.0, coefficients=(1000.0, 2.0, -3.0, 1.0, 0.5, 0.25))
-        found.append(backend.to_host(backend.patterns(stack_of(backend, images, bads), background, DEFAULT)))
+        found.append(measured(backend, stack_of(backend, images, bads), background))
     for name in (*EXACT, "fine_power", "coarse_power"):
         np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
     assert found[0].fine_power.any()

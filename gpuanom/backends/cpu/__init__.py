@@ -23,8 +23,11 @@ from gpuanom.records import (
     FloatImage,
     Gradients,
     Integers,
+    LineBins,
     OrientationHistograms,
     Patterns,
+    Profiles,
+    ProfileSums,
     Repeats,
     Shapes,
     Sources,
@@ -102,17 +105,25 @@ class CpuBackend:
 
         return gradients.gradients(stack, points, background, settings)
 
-    def patterns(self, stack: CcdStack, background: Background, settings: Settings) -> Patterns:
+    def patterns(
+        self, stack: CcdStack, background: Background, settings: Settings
+    ) -> tuple[Patterns, ProfileSums, LineBins]:
         """See `gpuanom.backends.protocol.Backend.patterns`."""
         from gpuanom.backends.cpu import patterns
 
         return patterns.patterns(stack, background, settings)
 
-    def lines(self, patterns: Patterns) -> Doubles:
+    def profiles(self, sums: ProfileSums) -> Profiles:
+        """See `gpuanom.backends.protocol.Backend.profiles`."""
+        from gpuanom.backends.cpu import profiles
+
+        return profiles.profiles(sums)
+
+    def lines(self, bins: LineBins) -> Doubles:
         """See `gpuanom.backends.protocol.Backend.lines`."""
         from gpuanom.backends.cpu import lines
 
-        return lines.lines(patterns)
+        return lines.lines(bins)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> FloatImage:
         """See `gpuanom.backends.protocol.Backend.stamps`."""

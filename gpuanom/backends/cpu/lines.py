@@ -24,23 +24,20 @@ from gpuanom.backends.line_layout import (
     has_lines,
     weights,
 )
-from gpuanom.backends.pattern_layout import bin_side
 from gpuanom.native import helper, inlined, native
-from gpuanom.records import Doubles, Patterns
+from gpuanom.records import Doubles, LineBins
 
 BLOCK = 32
 """Columns that are added at a time."""
 
 
-def lines(patterns: Patterns) -> Doubles:
+def lines(bins: LineBins) -> Doubles:
     """See `gpuanom.backends.protocol.Backend.lines`."""
-    if patterns.bin_sum is None or patterns.faint_bin_sum is None:
-        raise ValueError("these patterns have no bins: the lines were found before")
-    planes = np.stack([patterns.bin_sum, patterns.faint_bin_sum])
+    planes = np.stack([bins.bin_sum, bins.faint_bin_sum])
     _, n_ccd, rows, columns = planes.shape
     found = np.full((2, n_ccd, LINE_NUMBERS), np.nan)
     if has_lines(rows, columns):
-        segment = max(1, LINE_SEGMENT // bin_side(patterns.row_sum.shape[1], patterns.column_sum.shape[1]))
+        segment = max(1, LINE_SEGMENT // bins.side)
         best_lines(
             planes.reshape(-1, rows, columns), weights(rows, columns), weights(columns, rows), segment, LINE_ALONE,
             LINE_NOISE, LINE_EDGE, found.reshape(-1, LINE_NUMBERS),

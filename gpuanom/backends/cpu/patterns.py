@@ -44,7 +44,7 @@ from gpuanom.backends.pattern_layout import (
     map_side,
 )
 from gpuanom.native import native
-from gpuanom.records import Background, CcdStack, Patterns
+from gpuanom.records import Background, CcdStack, LineBins, Patterns, ProfileSums
 from gpuanom.records.patterns import STEP
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace
@@ -54,18 +54,19 @@ _plane16 = types.int16[:, ::1]
 _plane64 = types.int64[:, ::1]
 
 
-def patterns(stack: CcdStack, background: Background, settings: Settings) -> Patterns:  # noqa: ARG001
+def patterns(
+    stack: CcdStack,
+    background: Background,
+    settings: Settings,  # noqa: ARG001 - the protocol's signature
+) -> tuple[Patterns, ProfileSums, LineBins]:
     """See `gpuanom.backends.protocol.Backend.patterns`."""
     n_ccd, ny, nx = stack.shape
     side, (my, mx) = map_side(ny, nx), map_shape(ny, nx)
     found = Patterns(
+        shape=(ny, nx),
         map_sum=np.zeros((n_ccd, my, mx), np.int64),
         map_count=np.zeros((n_ccd, my, mx), np.int64),
         map_usable=np.zeros((n_ccd, my, mx), np.int64),
-        row_sum=np.zeros((n_ccd, ny), np.int64),
-        row_count=np.zeros((n_ccd, ny), np.int64),
-        column_sum=np.zeros((n_ccd, nx), np.int64),
-        column_count=np.zeros((n_ccd, nx), np.int64),
         fine_power=np.zeros((n_ccd, PART, PART // 2 + 1)),
         coarse_power=np.zeros((n_ccd, PART, PART // 2 + 1)),
         n_fine=np.zeros(n_ccd, np.int64),
@@ -73,9 +74,9 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         crosstalk_sum=np.zeros(n_ccd, np.int64),
         crosstalk_count=np.zeros(n_ccd, np.int64),
         crosstalk_masked=np.zeros(n_ccd, np.int64),
-        bin_sum=np.zeros((n_ccd, *bin_shape(ny, nx)), np.int64),
-        faint_bin_sum=np.zeros((n_ccd, *bin_shape(ny, nx)), np.int64),
     )
+    sums = ProfileSums(*(np.zeros((n_ccd, size), np.int64) for size in (ny, ny, nx, nx)))
+    bins = LineBins(bin_side(ny, nx), *(np.zeros((n_ccd, *bin_shape(ny, nx)), np.int64) for _ in range(2)))
     fine, coarse = fine_parts(ny, nx), coarse_parts(ny, nx)
     for i in range(n_ccd):
         c, scale = rounded(background.coefficients[i], float(background.sigma[i]))
@@ -88,9 +89,9 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         crosstalk = np.zeros(3, np.int64)
         add_up(
             stack.images[i], bad, *polynomial.terms(c, ny, nx), scale, bright, side, fine, parts, cells,
-            found.map_sum[i], found.map_count[i], found.map_usable[i], found.row_sum[i], found.row_count[i],
-            found.column_sum[i], found.column_count[i], crosstalk, bin_side(ny, nx), found.bin_sum[i],
-            found.faint_bin_sum[i], BOUNDS,
+            found.map_sum[i], found.map_count[i], found.map_usable[i], sums.row_sum[i], sums.row_count[i],
+            sums.column_sum[i], sums.column_count[i], crosstalk, bins.side, bins.bin_sum[i], bins.faint_bin_sum[i],
+            BOUNDS,
         )  # fmt: skip
         found.crosstalk_sum[i], found.crosstalk_count[i], found.crosstalk_masked[i] = crosstalk
         if len(fine):
@@ -99,7 +100,7 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
             found.fine_power[i], found.n_fine[i] = spectrum.power(parts, rows, STEP), len(fine)
         if len(coarse):
             found.coarse_power[i], found.n_coarse[i] = spectrum.power(cells, coarse, STEP), len(coarse)
-    return found
+    return found, sums, bins
 
 
 @native(

@@ -26,6 +26,7 @@ from gpuanom.backends.gpu import (
     pinned,
     points,
     prepare,
+    profiles,
     repeats,
     shapes,
     sources,
@@ -42,8 +43,11 @@ from gpuanom.records import (
     CcdStack,
     CcdsTogether,
     Gradients,
+    LineBins,
     OrientationHistograms,
     Patterns,
+    Profiles,
+    ProfileSums,
     Repeats,
     Shapes,
     Sources,
@@ -164,15 +168,22 @@ class GpuBackend:
         with self.working("gradients"):
             return gradients.gradients(stack, points, background, settings)
 
-    def patterns(self, stack: CcdStack, background: Background, settings: Settings) -> Patterns:
+    def patterns(
+        self, stack: CcdStack, background: Background, settings: Settings
+    ) -> tuple[Patterns, ProfileSums, LineBins]:
         """See `gpuanom.backends.protocol.Backend.patterns`."""
         with self.working("patterns"):
             return patterns.patterns(stack, background, settings)
 
-    def lines(self, patterns: Patterns) -> Array:
+    def profiles(self, sums: ProfileSums) -> Profiles:
+        """See `gpuanom.backends.protocol.Backend.profiles`."""
+        with self.working("profiles"):
+            return profiles.profiles(sums)
+
+    def lines(self, bins: LineBins) -> Array:
         """See `gpuanom.backends.protocol.Backend.lines`."""
         with self.working("lines"):
-            return lines.lines(patterns)
+            return lines.lines(bins)
 
     def stamps(self, stack: CcdStack, background: Background, sources: Sources, settings: Settings) -> Array:
         """See `gpuanom.backends.protocol.Backend.stamps`."""

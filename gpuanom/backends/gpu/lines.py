@@ -21,8 +21,7 @@ from gpuanom.backends.line_layout import (
     height_of,
     weights,
 )
-from gpuanom.backends.pattern_layout import bin_side
-from gpuanom.records import Array, Patterns
+from gpuanom.records import Array, LineBins
 
 LEVEL = Kernel("lines", "lines_level")
 CONTRAST = Kernel("lines", "lines_contrast")
@@ -31,11 +30,9 @@ FOLLOW = Kernel("lines", "lines_follow")
 ORIENTATIONS, STRIPS, THREADS = 4, 8, 256
 
 
-def lines(patterns: Patterns) -> Array:
+def lines(bins: LineBins) -> Array:
     """See `gpuanom.backends.protocol.Backend.lines`."""
-    if patterns.bin_sum is None or patterns.faint_bin_sum is None:
-        raise ValueError("these patterns have no bins: the lines were found before")
-    n_ccd, rows, columns = patterns.bin_sum.shape
+    n_ccd, rows, columns = bins.bin_sum.shape
     if not has_lines(rows, columns):
         return cupy.full((2, n_ccd, LINE_NUMBERS), np.nan)
     n_planes = 2 * n_ccd
@@ -43,7 +40,7 @@ def lines(patterns: Patterns) -> Array:
     blocks, widths = zip(_blocks(rows, columns), _blocks(columns, rows), strict=True)
     most, widest = max(blocks), max(widths)
     copies, level = cupy.empty((2, n_planes, rows * columns), np.int64), cupy.empty((n_planes, 2))
-    LEVEL((n_planes,), (THREADS,), patterns.bin_sum, patterns.faint_bin_sum, n_planes, rows, columns, copies, level)
+    LEVEL((n_planes,), (THREADS,), bins.bin_sum, bins.faint_bin_sum, n_planes, rows, columns, copies, level)
     value = cupy.empty((n_planes, ORIENTATIONS, most))
     place = cupy.empty((n_planes, ORIENTATIONS, most, 2), np.int32)
     steep = cupy.empty((n_planes, ORIENTATIONS, LINE_STEEP, widest))
@@ -57,7 +54,7 @@ def lines(patterns: Patterns) -> Array:
         widest, height, line,
     )  # fmt: skip
     found = cupy.empty((2, n_ccd, LINE_NUMBERS))
-    segment = max(1, LINE_SEGMENT // bin_side(patterns.row_sum.shape[1], patterns.column_sum.shape[1]))
+    segment = max(1, LINE_SEGMENT // bins.side)
     FOLLOW(
         (n_planes,), (THREADS,), copies, level, *tables, height, line, n_planes, rows, columns, widest, segment,
         LINE_ALONE, LINE_NOISE, LINE_EDGE, cupy.empty((n_planes, widest), np.int64), found,

@@ -19,13 +19,17 @@ from gpuanom.backends.pattern_layout import (
     map_shape,
     map_side,
 )
-from gpuanom.records import Background, CcdStack, Patterns
+from gpuanom.records import Background, CcdStack, LineBins, Patterns, ProfileSums
 from gpuanom.settings import Settings
 
 ADD = Kernel("patterns", "patterns_add")
 
 
-def patterns(stack: CcdStack, background: Background, settings: Settings) -> Patterns:  # noqa: ARG001
+def patterns(
+    stack: CcdStack,
+    background: Background,
+    settings: Settings,  # noqa: ARG001 - the protocol's signature
+) -> tuple[Patterns, ProfileSums, LineBins]:
     """See `gpuanom.backends.protocol.Backend.patterns`."""
     n_ccd, ny, nx = stack.shape
     side, (my, mx) = map_side(ny, nx), map_shape(ny, nx)
@@ -43,14 +47,11 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         numbers, hidden, cells, fine_parts(ny, nx), coarse_parts(ny, nx), background
     )
     map_sum, map_count, map_usable, row_sum, row_count, column_sum, column_count, *crosstalk = sums
-    return Patterns(
+    found = Patterns(
+        shape=(ny, nx),
         map_sum=map_sum,
         map_count=map_count,
         map_usable=map_usable,
-        row_sum=row_sum,
-        row_count=row_count,
-        column_sum=column_sum,
-        column_count=column_count,
         fine_power=fine_power,
         coarse_power=coarse_power,
         n_fine=n_fine,
@@ -58,6 +59,6 @@ def patterns(stack: CcdStack, background: Background, settings: Settings) -> Pat
         crosstalk_sum=crosstalk[0],
         crosstalk_count=crosstalk[1],
         crosstalk_masked=crosstalk[2],
-        bin_sum=bin_sum,
-        faint_bin_sum=faint_bin_sum,
     )
+    bins = LineBins(bin_side(ny, nx), bin_sum, faint_bin_sum)
+    return found, ProfileSums(row_sum, row_count, column_sum, column_count), bins
