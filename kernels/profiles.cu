@@ -17,23 +17,24 @@
 
 constexpr int THREADS = SELECTORS, EVERY = 8;
 
-// The median of the numbers of a window that are not NaN; *n gets how many these are.
-__device__ double window_median(const double* values, int window, int* n) {
-    int known = 0;
-    for (int k = 0; k < window; k++) known += values[k] == values[k];
-    double lower = 0.0, upper = 0.0;
-    for (int k = 0; k < window; k++) {
-        const double value = values[k];
-        int rank = 0;
-        for (int other = 0; other < window; other++)
-            rank += values[other] < value || (values[other] == value && other < k);
+// The median of the numbers of a warp's lanes, without those that are NaN; NaN if all are. The whole
+// warp calls, and every lane gets the median.
+__device__ double warp_median(double value) {
+    const int lane = threadIdx.x % WARP;
+    const bool known = value == value;
+    const int n = __popc(__ballot_sync(WHOLE_WARP, known));
+    int rank = 0;
+    for (int from = 0; from < WARP; from++) {
         // Every comparison with NaN is false.
-        if (value != value) continue;
-        if (rank == (known - 1) / 2) lower = value;
-        if (rank == known / 2) upper = value;
+        const double other = __shfl_sync(WHOLE_WARP, value, from);
+        rank += other < value || (other == value && from < lane);
     }
-    *n = known;
-    return (lower + upper) / 2.0;
+    const unsigned lower = __ballot_sync(WHOLE_WARP, known && rank == (n - 1) / 2);
+    const unsigned upper = __ballot_sync(WHOLE_WARP, known && rank == n / 2);
+    if (n == 0) return nan("");
+    return (__shfl_sync(WHOLE_WARP, value, __ffs(lower) - 1) +
+            __shfl_sync(WHOLE_WARP, value, __ffs(upper) - 1)) /
+           2.0;
 }
 
 // The jitter of each profile about its running median.
@@ -43,7 +44,7 @@ __device__ double window_median(const double* values, int window, int* n) {
 //   counts      (n, size) int64, number of pixels behind each sum
 //   width       int32, pixels of a row
 //   size        int32, rows of a profile, at least `window`
-//   window      int32, rows of the running median
+//   window      int32, rows of the running median, at most 32
 //   step        float64, sigma
 //   clip        float64, robust standard deviations at which the profile is clipped
 //   left        scratch, (n, size) float64, sigma: the profile less its running median
@@ -53,7 +54,7 @@ __device__ double window_median(const double* values, int window, int* n) {
 //   jitter      out, (n,) float64, variance over what pixel noise of 1 sigma gives
 //
 // Launch     grid (n), block (512). A block takes a profile, whose median needs all of its rows; a
-//            thread takes rows, or windows, that lie 512 apart.
+//            thread takes rows that lie 512 apart, a warp a window.
 // Bytes      16 read for each row; 40 written and read again, from the caches.
 extern "C" __global__ void __launch_bounds__(512, 2)
     profiles_jitter(const long long* sums, const long long* counts, int width, int size,
@@ -70,16 +71,21 @@ extern "C" __global__ void __launch_bounds__(512, 2)
                                          : nan("");
     __syncthreads();
 
-    // The running median, where its windows hold anything.
-    const int n_windows = (size - window) / EVERY + 1;
+    // The running median, a warp a window.
+    const int n_windows = (size - window) / EVERY + 1, lane = threadIdx.x % WARP;
+    for (int k = threadIdx.x / WARP; k < n_windows; k += THREADS / WARP) {
+        const double middle = warp_median(lane < window ? left[EVERY * k + lane] : nan(""));
+        if (lane == 0) medians[k] = middle;
+    }
+    __syncthreads();
+    // Windows that hold nothing are left out; the others move to the front.
     int n = 0, total;
     for (int start = 0; start < n_windows; start += THREADS) {
-        const int at = EVERY * (start + threadIdx.x);
-        int known = 0;
-        double middle = 0.0;
-        if (start + threadIdx.x < n_windows) middle = window_median(left + at, window, &known);
-        const int rank = block_rank(known > 0, scratch, &total);
-        if (known > 0) medians[n + rank] = middle, middles[n + rank] = at + window / 2;
+        const int k = start + threadIdx.x;
+        const double middle = k < n_windows ? medians[k] : nan("");
+        const int rank = block_rank(middle == middle, scratch, &total);
+        if (middle == middle)
+            medians[n + rank] = middle, middles[n + rank] = EVERY * k + window / 2;
         n += total;
     }
     __syncthreads();
