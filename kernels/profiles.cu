@@ -17,8 +17,8 @@
 
 constexpr int THREADS = SELECTORS, EVERY = 8;
 
-// The median of the numbers of a warp's lanes, without those that are NaN; NaN if all are. The whole
-// warp calls, and every lane gets the median.
+// The median of the numbers of a warp's lanes, without those that are NaN; NaN if all are. The
+// whole warp calls, and every lane gets the median.
 __device__ double warp_median(double value) {
     const int lane = threadIdx.x % WARP;
     const bool known = value == value;
