@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 # A package may import from its own row and from the rows above it, but two packages of the same row never import each
 # other. The single files of the first row are shared by all parts, and may import each other.
 SHARED = {
-    *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "rounded", "system"),
+    *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "digits_loop"),
     *("compiling", "compile_ahead", "codecache", "loop_digest", "installing", "nvidia", "data", "workspace", "display"),
-    *("attributes", "set_at_once", "text_codes", "histogram_sums", "tile_bounds", "side_by_side"),
+    *("attributes", "set_at_once", "histogram_sums", "tile_bounds", "side_by_side", "system"),
 }
 ROWS = [
     SHARED,
