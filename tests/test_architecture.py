@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 # other. The single files of the first row are shared by all parts, and may import each other.
 SHARED = {
     *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "digits_loop"),
-    *("compiling", "compile_ahead", "codecache", "loop_digest", "installing", "nvidia", "data", "workspace", "display"),
+    *("compiling", "loops", "installing", "nvidia", "data", "workspace", "display"),
     *("attributes", "set_at_once", "histogram_sums", "tile_bounds", "side_by_side", "system"),
 }
 ROWS = [
