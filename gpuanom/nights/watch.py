@@ -279,9 +279,7 @@ class _Watch:
             found = plan.with_held_files(paths, found, store, settings, self._files)
             found = without_unfinished(found, given_up, arrivals)
             waiting = {e.key for e in found.exposures if not self._is_ready(e)}
-            todo = plan.to_measure(
-                store, found, settings, self._events.say, waiting, self._have_moved, self._announced_again
-            )
+            todo, have_moved = plan.reconcile(store, found, settings, self._events.say, waiting, self._announced_again)
             after = store.failures()
         refused = {("", path_text(f.path)) for f in found.failures if f.status in RETRIED}
         for place in [place for place in self._due if not place[0] and place not in refused]:
@@ -291,12 +289,9 @@ class _Watch:
         for failure in after:
             if failure not in before:
                 self._events.say(f"failed {failure.file}: {failure.reason}")
-        self._dirty = self._dirty or before != set(after)
+        self._dirty = self._dirty or have_moved or before != set(after)
         self._events.plan(len(todo), len(found.exposures) - len(todo))
         return todo
-
-    def _have_moved(self) -> None:
-        self._dirty = True
 
     def _say_decisions(self, found: Discovery) -> None:
         """Say what `gpuanom score` says of the files that have come, each once."""
