@@ -189,7 +189,7 @@ def test_ccds_of_a_stack_are_measured_apart(backend):
 
 
 @pytest.mark.parametrize(("n", "shape"), [(9, (128, 131)), (2, (517, 645))])
-def test_both_backends_give_the_same_bits(gpu, n, shape):
+def test_cpu_and_gpu_give_the_same_bits(gpu, n, shape):
     """Powers too: of a part alone, and of many parts of both kinds, masked ones among them."""
     images = [sky(shape, seed=s, stars=s % 3) for s in range(n)]
     bads = [None if s % 2 == 0 else masks(shape, s) for s in range(n)]
