@@ -208,8 +208,9 @@ def backend(request):
 def gpu(request):
     """The CUDA backend, on the test device or on a real card."""
     # The sanitizers and the mutants take the tests of steps by these words (DEFAULT of tests/device/sanitize.py).
-    in_steps, words = request.path.parent.name == "steps", ("gpu", "prepare", "rice")
-    assert not in_steps or any(word in request.node.nodeid for word in words), "without gpu in its name no sanitizer runs"
+    if request.path.parent.name == "steps":
+        words = "gpu", "prepare", "rice"
+        assert any(word in request.node.nodeid for word in words), f"sanitizers leave out tests without one of {words}"
     with device.installed():
         yield select("0")
 
