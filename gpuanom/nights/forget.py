@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from gpuanom.backends.choice import select
 from gpuanom.display import counted
 from gpuanom.errors import InputError, OutputError, printable
 from gpuanom.naming import absolute, is_within, path_text, resolved
+from gpuanom.nights.events import Say
 from gpuanom.nights.gathering import placements
 from gpuanom.nights.same_exposures import few_lines
 from gpuanom.settings import Settings
@@ -20,8 +21,6 @@ from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import writing
 from gpuanom.tables.build import Tables
-
-Say = Callable[[str], None]
 
 
 @dataclass(eq=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from gpuanom import arguments
@@ -12,6 +11,7 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import require_replaceable
 from gpuanom.naming import path_text
+from gpuanom.nights.events import Say
 from gpuanom.report.page import NAME, write_report
 from gpuanom.report.pictures import require_pillow
 from gpuanom.review.opened import open_night
@@ -59,7 +59,7 @@ class FreshPage(NoPage):
         When pictures cannot be made here, or the page would replace a FITS file.
     """
 
-    def __init__(self, folder: Path, top: int, threads: int, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, top: int, threads: int, say: Say) -> None:
         require_pillow()
         self.path = folder / NAME
         require_replaceable(self.path)
@@ -109,7 +109,7 @@ class FreshPage(NoPage):
             self._say(line)
 
 
-def page_of(folder: Path, top: int | None, threads: int | None, say: Callable[[str], None]) -> NoPage:
+def page_of(folder: Path, top: int | None, threads: int | None, say: Say) -> NoPage:
     """Return the page of a night to keep fresh; where `top` is None, no page is made.
 
     Parameters

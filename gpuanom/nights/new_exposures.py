@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from gpuanom.cluster.choice import ClusterChoice
 from gpuanom.measuring.processes import Processes
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import path_text
-from gpuanom.nights.events import Events
+from gpuanom.nights.events import Events, Say
 from gpuanom.nights.storing import fill
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
@@ -131,7 +131,7 @@ class NewExposures:
         return unread
 
 
-def _keep_classifier(store: Store, given: GivenModels, say: Callable[[str], None]) -> None:
+def _keep_classifier(store: Store, given: GivenModels, say: Say) -> None:
     """Keep a classifier with the night; one that learnt with another autoencoder than the night's is dropped."""
     if given.classifier is not None:
         store.keep_classifier(given.classifier.text)

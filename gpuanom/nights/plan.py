@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -13,13 +13,12 @@ from gpuanom.fits import Discovery, KnownFiles, discover
 from gpuanom.fits.opening.file_names import SUFFIXES
 from gpuanom.fits.opening.packed import ARCHIVES
 from gpuanom.naming import absolute, exists, path_text
+from gpuanom.nights.events import Say
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
 from gpuanom.statistics import listed
 from gpuanom.store.known import Known
 from gpuanom.store.store import Store
-
-Say = Callable[[str], None]
 
 
 class Reconciled(NamedTuple):
