@@ -23,7 +23,17 @@ from gpuanom.errors import InputError
 from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.measuring.threads import Works
 from gpuanom.naming import natural_key, path_text
-from gpuanom.records import Background, CcdStack, Exposure, ExposureKey, Failure, Integers, Reconstruction, Sources
+from gpuanom.records import (
+    Background,
+    CcdStack,
+    DatasetKey,
+    Exposure,
+    ExposureKey,
+    Failure,
+    Integers,
+    Reconstruction,
+    Sources,
+)
 from gpuanom.settings import Settings
 from gpuanom.store.planned import unfinished_line
 from gpuanom.store.recorded_settings import require_alike
@@ -160,7 +170,7 @@ def draw(exposures: Sequence[Candidate], n: int, validation: float, seed: int) -
         )
     # Two random words for each exposure: by the first, exposures get the odd stamps; by the second, validation.
     words = {c.key: sampling.stream(seed, c.key[1], c.key[0], "split").random_raw(2).tolist() for c in exposures}
-    datasets: dict[tuple[str, str], list[Candidate]] = {}
+    datasets: dict[DatasetKey, list[Candidate]] = {}
     for c in exposures:
         if c.n_sources:
             datasets.setdefault((c.exposure.camera, c.exposure.band), []).append(c)

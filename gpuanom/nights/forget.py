@@ -14,6 +14,7 @@ from gpuanom.naming import absolute, is_within, path_text, resolved
 from gpuanom.nights.events import Say
 from gpuanom.nights.gathering import placements
 from gpuanom.nights.same_exposures import few_lines
+from gpuanom.records import ExposureKey
 from gpuanom.settings import Settings
 from gpuanom.store.planned import unfinished_line
 from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
@@ -177,9 +178,7 @@ def taken_out(
     return remaining
 
 
-def _forget(
-    remaining: Remaining, folder: Path, name: str | Path, camera: str | None
-) -> tuple[str, set[tuple[str, str]]]:
+def _forget(remaining: Remaining, folder: Path, name: str | Path, camera: str | None) -> tuple[str, set[ExposureKey]]:
     """Take out what a name stands for; return what the name is taken for, and the exposures that it concerns."""
     text = str(name)
     of_id = {
@@ -214,7 +213,7 @@ def _holds_store(folder: Path) -> bool:
         return False
 
 
-def _forget_memberships(remaining: Remaining, forgotten: set[Membership]) -> set[tuple[str, str]]:
+def _forget_memberships(remaining: Remaining, forgotten: set[Membership]) -> set[ExposureKey]:
     """Forget what comes from nights and from no other night."""
     touched = {c.exposure.key for c in remaining.copies if forgotten & set(c.nights)}
     rest = [replace(c, nights=tuple(m for m in c.nights if m not in forgotten)) for c in remaining.copies]
@@ -223,7 +222,7 @@ def _forget_memberships(remaining: Remaining, forgotten: set[Membership]) -> set
     return touched
 
 
-def _forget_exposures_of(remaining: Remaining, night: Path) -> set[tuple[str, str]]:
+def _forget_exposures_of(remaining: Remaining, night: Path) -> set[ExposureKey]:
     """Forget the exposures that another store holds, measured from the same files."""
     with Store(night / NAME, Settings(), read_only=True) as store:
         measured = {(c.exposure.camera, c.exposure.fingerprint, c.exposure.points_id) for c in store.copies()}
@@ -242,7 +241,7 @@ def _forget_exposures_of(remaining: Remaining, night: Path) -> set[tuple[str, st
     return touched
 
 
-def _forget_files(remaining: Remaining, folder: Path, places: set[str], text: str) -> set[tuple[str, str]]:
+def _forget_files(remaining: Remaining, folder: Path, places: set[str], text: str) -> set[ExposureKey]:
     """Forget the exposures whose files, or whose nights, lie in a folder."""
 
     def lies_there(path: str) -> bool:

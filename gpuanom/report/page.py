@@ -18,7 +18,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import path_text
-from gpuanom.records import KINDS, ExposureKey
+from gpuanom.records import KINDS, DatasetKey, ExposureKey
 from gpuanom.report import ccds
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.causes import causes_in, trigger
@@ -216,7 +216,7 @@ def _about(
 
 
 def _usual(
-    night: ScoredNight, dataset: tuple[str, str], of_ccds: dict[ExposureKey, list[dict[str, Any]]]
+    night: ScoredNight, dataset: DatasetKey, of_ccds: dict[ExposureKey, list[dict[str, Any]]]
 ) -> dict[str, list[float]]:
     """The usual ellipticity of each CCD of a dataset, rounded."""
     rows = [of_ccds.get(key_of(row), []) for row in night.exposures if (row["camera"], row["band"]) == dataset]

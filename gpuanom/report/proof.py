@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpuanom.backends.pattern_layout import map_side
-from gpuanom.records import DatasetStatistics, Doubles, ExposureKey, Flags, FloatImage, Turn
+from gpuanom.records import DatasetKey, DatasetStatistics, Doubles, ExposureKey, Flags, FloatImage, Turn
 from gpuanom.report.ccds import outline_value
 from gpuanom.report.pictures import Pictures, data_url, encoded_picture
 from gpuanom.review.mosaic import mosaic
@@ -61,7 +61,7 @@ class Residuals:
 
     def __init__(self, night: ScoredNight) -> None:
         self._night = night
-        self._datasets: dict[tuple[str, str], tuple[DatasetStatistics, dict[str, StaticPattern], Doubles]] = {}
+        self._datasets: dict[DatasetKey, tuple[DatasetStatistics, dict[str, StaticPattern], Doubles]] = {}
 
     def of(
         self, row: Mapping[str, Any], rows: Mapping[ExposureKey, Sequence[Mapping[str, Any]]]
@@ -107,7 +107,7 @@ class Residuals:
         return found
 
     def _static(
-        self, dataset: tuple[str, str], rows: RowsOfCcds
+        self, dataset: DatasetKey, rows: RowsOfCcds
     ) -> tuple[DatasetStatistics, dict[str, StaticPattern], Doubles]:
         with self._opened() as store:
             statistics = store.statistics(*dataset, NAMES)

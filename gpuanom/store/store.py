@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from gpuanom.errors import OutputError
 from gpuanom.naming import Relocation, as_named_here, exists
-from gpuanom.records import DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
+from gpuanom.records import DatasetStatistics, Exposure, ExposureKey, Failure, Measurement, Singles, StatisticNames
 from gpuanom.records.statistics import CcdPatterns
 from gpuanom.settings import Settings, difference
 from gpuanom.store import set_aside
@@ -109,12 +109,12 @@ class Store(PlannedExposures):
         """Close the database."""
         self._db.close()
 
-    def known(self) -> dict[tuple[str, str], Known]:
+    def known(self) -> dict[ExposureKey, Known]:
         """Return what the store knows of each exposure, by camera and id."""
         with explaining_damage(self.path):
             return known_exposures(self._db, self.settings, self._statistics.names_by_exposure())
 
-    def other_settings(self, kept: Mapping[tuple[str, str], Known] | None = None) -> str:
+    def other_settings(self, kept: Mapping[ExposureKey, Known] | None = None) -> str:
         """Say how the settings of exposures differ from those of this run; empty if they do not differ.
 
         Parameters
@@ -142,12 +142,12 @@ class Store(PlannedExposures):
         """
         return measured_with(self._db, self.path)
 
-    def measured_exposures(self) -> dict[tuple[str, str], Exposure]:
+    def measured_exposures(self) -> dict[ExposureKey, Exposure]:
         """Return the measured exposures with the paths of their files, by camera and id."""
         with explaining_damage(self.path):
             return measured_exposures(self._db, self._located)
 
-    def source_counts(self) -> dict[tuple[str, str], list[tuple[str, int]]]:
+    def source_counts(self) -> dict[ExposureKey, list[tuple[str, int]]]:
         """Return the names of the measured CCDs of each exposure and their numbers of sources, by camera and id."""
         with explaining_damage(self.path):
             return source_counts(self._db)
@@ -330,7 +330,7 @@ class Store(PlannedExposures):
             forget_planned(db)
             write_classifier(db, "")
 
-    def remove(self, keys: set[tuple[str, str]]) -> None:
+    def remove(self, keys: set[ExposureKey]) -> None:
         """Forget the exposures of these cameras and ids."""
         with self._transaction():
             for camera, exposure in sorted(keys):
