@@ -21,7 +21,7 @@ from gpuanom.autoencoder.tensors import shared, stamps_of
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError
 from gpuanom.fits.exposures.grouping import names_apart
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.naming import natural_key, path_text
 from gpuanom.records import (
     Background,
@@ -346,8 +346,8 @@ def read_stamps(
     task = _Collector(drawn)
     failed: set[ExposureKey] = set()
     wanted = {d.candidate.key: d.chosen for d in drawn}
-    with Works(settings, backends, threads, debug, task) as works:
-        for exposure, result, _ in works.measured([d.candidate.exposure for d in drawn]):
+    with Threads(settings, backends, threads, debug, task) as running:
+        for exposure, result, _ in running.measured([d.candidate.exposure for d in drawn]):
             key = exposure.key
             lost = [name for name in wanted[key] if (key, name) not in task.kept]
             if not isinstance(result, Failure) and lost:

@@ -23,7 +23,7 @@ from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyErro
 from gpuanom.files import State, state_of
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
 from gpuanom.fits.explain import decisions, doubtful, untold_bands
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.naming import path_text
 from gpuanom.nights import plan
 from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts
@@ -126,9 +126,12 @@ def watch(
     page = page_of(folder, report, run.threads, events.say)
     patience = min(pace.patience, pace.settle) if pace.once else pace.patience
     arrivals = Arrivals(run.paths, pace.settle, patience, folder)
-    with Alerts(folder, hook, events.say) as alerts, Works(run.settings, backends, run.threads, events.debug) as works:
+    with (
+        Alerts(folder, hook, events.say) as alerts,
+        Threads(run.settings, backends, run.threads, events.debug) as measuring,
+    ):
         ranking = Ranking(folder, backends[0], run.references, run.formats, alerts, float(deviation), least, page)
-        _Watch(path, run.settings, pace, events, arrivals, works, ranking).run()
+        _Watch(path, run.settings, pace, events, arrivals, measuring, ranking).run()
 
 
 _PATIENCE = 60.0
@@ -139,11 +142,11 @@ class _Watch:
     """A running watch."""
 
     def __init__(
-        self, path: Path, settings: Settings, pace: Pace, events: WatchEvents, arrivals: Arrivals, works: Works,
+        self, path: Path, settings: Settings, pace: Pace, events: WatchEvents, arrivals: Arrivals, threads: Threads,
         ranking: Ranking,
     ) -> None:  # fmt: skip
         self._path, self._settings, self._pace, self._events = path, settings, pace, events
-        self._arrivals, self._works, self._page = arrivals, works, ranking.page
+        self._arrivals, self._threads, self._page = arrivals, threads, ranking.page
         self._ranks = Ranks(ranking, settings, events)
         self._remembered = Remembered()
         self._files = KnownFiles()
@@ -323,7 +326,7 @@ class _Watch:
         kept = True
         states = {e.key: self._arrivals.states(e.files_and_masks) for e in todo}
         start = time.perf_counter()
-        for n, (exposure, result, seconds) in enumerate(self._works.measured(todo), start=1):
+        for n, (exposure, result, seconds) in enumerate(self._threads.measured(todo), start=1):
             self._seconds_each = (time.perf_counter() - start) / n
             key = exposure.key
             if tuple(map(state_of, exposure.files_and_masks)) != states[key]:
