@@ -32,6 +32,7 @@ LEAST_SPAN = 0.1
 """The colours of a map extend to at least so many sigma: white noise of a cell of 32 x 32 pixels has 0.03."""
 
 RowsOfCcds = Mapping[ExposureKey, Sequence[Mapping[str, Any]]]
+"""The rows of the table of CCDs, by exposure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +64,7 @@ class Residuals:
         self._night = night
         self._datasets: dict[DatasetKey, tuple[DatasetStatistics, dict[str, StaticPattern], Doubles]] = {}
 
-    def of(
-        self, row: Mapping[str, Any], rows: Mapping[ExposureKey, Sequence[Mapping[str, Any]]]
-    ) -> dict[str, Residual]:
+    def of(self, row: Mapping[str, Any], rows: RowsOfCcds) -> dict[str, Residual]:
         """Return what the CCDs of an exposure show beyond their static patterns.
 
         Parameters
