@@ -26,8 +26,8 @@ _PAUSE = 60.0
 """Least number of seconds until a page that could not be made is tried again."""
 
 
-class NoPage:
-    """Stands for the page of a night where no page is wanted: nothing is done."""
+class Page:
+    """The page of a night that is watched. This class is for a night without a page: nothing is done."""
 
     def changed(self) -> None:
         """Do nothing."""
@@ -39,7 +39,7 @@ class NoPage:
         """Do nothing."""
 
 
-class FreshPage(NoPage):
+class FreshPage(Page):
     """Keeps the page of a night fresh.
 
     Parameters
@@ -109,7 +109,7 @@ class FreshPage(NoPage):
             self._say(line)
 
 
-def page_of(folder: Path, top: int | None, threads: int | None, say: Say) -> NoPage:
+def page_of(folder: Path, top: int | None, threads: int | None, say: Say) -> Page:
     """Return the page of a night to keep fresh; where `top` is None, no page is made.
 
     Parameters
@@ -118,5 +118,5 @@ def page_of(folder: Path, top: int | None, threads: int | None, say: Say) -> NoP
         As for `FreshPage`; `threads` is None where the user chose none.
     """
     if (n_pictures := arguments.count("report", top, 0)) is None:
-        return NoPage()
+        return Page()
     return FreshPage(folder, n_pictures, min(4, threads or os.cpu_count() or 1), say)
