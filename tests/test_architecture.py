@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -172,6 +173,20 @@ def test_the_cpu_backend_has_a_file_a_step():
     assert steps - {"gradient_orientation"} == files
     for name in steps:
         assert callable(getattr(CpuBackend, name))
+
+
+def test_every_file_has_its_line_in_the_docs():
+    """Steps and commands have a line for all of them, since one word names each; simulate lists its own files."""
+    from gpuanom.cli import _NAMES
+
+    docs = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    own = (PACKAGE / "simulate" / "__init__.py").read_text()
+    told = {f"cli/{name}.py" for name in _NAMES}
+    told |= {f"simulate/{path.name}" for path in (PACKAGE / "simulate").glob("*.py") if f"`{path.stem}`" in own}
+    told |= {f"backends/{of}/{path.name}" for of in ("cpu", "gpu") for path in (PACKAGE / "backends" / of).glob("*.py")}
+    paths = {str(path.relative_to(PACKAGE)) for path in _modules() if not path.stem.startswith("__")}
+    missing = {path for path in paths - told if not re.search(rf"[`/]{re.escape(Path(path).name)}`", docs)}
+    assert not missing
 
 
 def test_files_are_short_enough_to_read_at_once():
