@@ -42,7 +42,7 @@ from gpuanom.store.recorded_settings import (
     write_classifier,
     write_record,
 )
-from gpuanom.store.schema import explaining_damage, open_database
+from gpuanom.store.schema import explaining_damage, insert, open_database
 from gpuanom.store.set_aside import Copy, FailedFile, Placed
 from gpuanom.store.statistics import STATISTICS_TABLES, KeptStatistics
 from gpuanom.version import __version__
@@ -177,10 +177,8 @@ class Store(PlannedExposures):
             self._forget(*e.key)
             db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", e.key)
             db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", self._settings_row)
-            row = exposure_row(e, rows, self._settings_row[0], __version__)
-            db.execute(f"INSERT INTO exposures VALUES ({', '.join('?' * len(row))})", row)
-            ccds = [(e.camera, e.exposure, i, *ccd) for i, ccd in enumerate(rows.ccds)]
-            db.executemany(f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})", ccds)
+            insert(db, "exposures", [exposure_row(e, rows, self._settings_row[0], __version__)])
+            insert(db, "ccds", [(e.camera, e.exposure, i, *ccd) for i, ccd in enumerate(rows.ccds)])
             keep_columns(db, e.camera, e.exposure, __version__, rows.columns)
             if e.file_named:
                 db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
