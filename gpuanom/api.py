@@ -15,7 +15,7 @@ from gpuanom.measuring.exposure import measure_ccds
 from gpuanom.measuring.exposure_record import exposure_record
 from gpuanom.measuring.images import as_ccd, as_ccds
 from gpuanom.measuring.source_list import SourceList
-from gpuanom.records import Exposure, Measurement
+from gpuanom.records import Exposure, ExposureKey, Measurement
 from gpuanom.scoring.histograms.given_references import given_references
 from gpuanom.scoring.histograms.reference import References
 from gpuanom.settings import Settings
@@ -207,7 +207,7 @@ def rank(
         raise InputError("measurements are compared with each other: rank([one, another, ...])")
     if not arguments.is_several(measurements):
         raise InputError(f"measurements is {arguments.shown(measurements)} but must be a list of gpuanom.Measurement")
-    seen: set[tuple[str, str]] = set()
+    seen: set[ExposureKey] = set()
     with Store(None, chosen) as store:
         for measurement in measurements:
             if not isinstance(measurement, Measurement):

@@ -72,7 +72,7 @@ _UNDECIDED = 1e-6
 
 def _rounded_natively(values: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Round the values of some rows, or all values, in a compiled loop: it takes less than half of the time."""
-    from gpuanom.rounded import round_digits
+    from gpuanom.digits_loop import round_digits
 
     rounded = np.empty(rows.size or values.size)
     left = np.empty(rounded.size, dtype=np.int64)
@@ -87,7 +87,7 @@ def _rounded_natively(values: npt.NDArray[np.float64], rows: npt.NDArray[np.int6
 
 @functools.cache
 def _scales() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """`bounds` and `scales` of `gpuanom.rounded.round_digits`."""
+    """`bounds` and `scales` of `gpuanom.digits_loop.round_digits`."""
     bounds, scales = np.full(2048, np.inf), np.full((2048, 2), np.nan)
     for exponent in range(1, 2047):
         least = math.ldexp(1.0, exponent - 1023)

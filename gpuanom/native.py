@@ -22,7 +22,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from gpuanom import compiling
-from gpuanom.codecache import ClaimedError, FunctionFiles
+from gpuanom.loops.cache import ClaimedError, FunctionFiles
 
 _lock = threading.RLock()
 

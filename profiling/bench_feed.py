@@ -126,7 +126,7 @@ def child(folder: Path, first: Path, few: Path, readers: int, repeats: int, *, s
     import gpuanom
     from gpuanom.backends.gpu import GpuBackend
     from gpuanom.fits import discover
-    from gpuanom.measuring.threads import Works
+    from gpuanom.measuring.threads import Threads
     from gpuanom.nights.events import Events
     from gpuanom.nights.storing import fill
     from gpuanom.settings import Settings
@@ -138,7 +138,7 @@ def child(folder: Path, first: Path, few: Path, readers: int, repeats: int, *, s
         # One long night: the files are gone through again under other names of exposures.
         exposures = [replace(e, exposure=f"{e.exposure}-{i}") for i in range(times) for e in found]
         with tempfile.TemporaryDirectory() as out, Store(Path(out) / "measurements.sqlite", settings) as store:
-            fill(store, exposures, Works(settings, [backend], readers, print), Events())
+            fill(store, exposures, Threads(settings, [backend], readers, print), Events())
 
     def counted(exposures: Sequence[Exposure]) -> dict[str, int]:
         null_device.COUNTS.clear()

@@ -40,7 +40,7 @@ from gpuanom.cluster import run as cluster_run
 from gpuanom.cluster.choice import ClusterChoice
 from gpuanom.cluster.run import Cluster
 from gpuanom.fits import discover
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.nights.storing import fill
 from gpuanom.simulate import simulate_night
 from gpuanom.store.store import NAME, Store
@@ -60,7 +60,7 @@ def measured_exposure(ccds, shape):
         simulate_night(folder, exposures=1, ccds=1, shape=shape, bands=("r",), seed=1)
         (exposure,) = discover([Path(folder)], settings).exposures
         backends, _ = choose("cpu")
-        with Works(settings, backends, 1, lambda _text: None) as works:
+        with Threads(settings, backends, 1, lambda _text: None) as works:
             ((_, measurement, _),) = works.measured([exposure])
     return with_ccds(measurement, ccds)
 

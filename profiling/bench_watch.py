@@ -26,7 +26,7 @@ import synthetic_survey
 from astropy.io import fits
 
 from gpuanom.backends.choice import select
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.nights.arrivals import Pace
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.watch import watch
@@ -42,7 +42,7 @@ FIRST = 9_000_000
 
 
 def drawn(n_ccds=synthetic_survey.CCDS):
-    """A replacement for `Works.measured`: drawn measurements of the exposures that were found; their CPU seconds."""
+    """A replacement for `Threads.measured`: drawn measurements of the exposures that were found; their CPU seconds."""
     rng, settings, spent = np.random.default_rng(7), Settings(), [0.0]
 
     def measured(_works, found):
@@ -75,7 +75,7 @@ def watched(survey, n_new):
     """Watch while exposures arrive one by one; CPU seconds and the notice of each."""
     seconds, told = [], []
     measured, spent = drawn()
-    Works.measured, real = measured, Works.measured
+    Threads.measured, real = measured, Threads.measured
     pace = Pace(every=0.2, settle=0.5)
     with tempfile.TemporaryDirectory() as temporary:
         folder, last = Path(temporary), [0.0]
@@ -97,7 +97,7 @@ def watched(survey, n_new):
         arrives(0)
         events = WatchEvents(scored=scored)
         watch(folder, survey, settings=Settings(), device="cpu", pace=pace, events=events, threads=1)
-    Works.measured = real
+    Threads.measured = real
     return seconds, told
 
 

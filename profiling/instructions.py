@@ -113,7 +113,7 @@ def child(nights: list[Path], readers: int) -> None:
     import gpuanom
     from gpuanom.backends.gpu import GpuBackend
     from gpuanom.fits import discover
-    from gpuanom.measuring.threads import Works
+    from gpuanom.measuring.threads import Threads
     from gpuanom.nights.events import Events
     from gpuanom.nights.storing import fill
     from gpuanom.settings import Settings
@@ -124,7 +124,7 @@ def child(nights: list[Path], readers: int) -> None:
 
     def run(exposures) -> None:
         with tempfile.TemporaryDirectory() as out, Store(Path(out) / "measurements.sqlite", settings) as store:
-            fill(store, exposures, Works(settings, [backend], readers, print), Events())
+            fill(store, exposures, Threads(settings, [backend], readers, print), Events())
 
     def counted_run(exposures) -> Counts:
         with Counting(root) as counting:

@@ -30,7 +30,7 @@ class SleepingJob(Job):
     seconds: float = 0.1
 
     def works(self, _lanes, _debug):
-        """What a worker uses in place of `gpuanom.measuring.threads.Works`."""
+        """What a worker uses in place of `gpuanom.measuring.threads.Threads`."""
         return Sleeping(pickle.loads(Path(self.measurement).read_bytes()), self.seconds)
 
 

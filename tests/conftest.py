@@ -205,8 +205,12 @@ def backend(request):
 
 
 @pytest.fixture
-def gpu():
+def gpu(request):
     """The CUDA backend, on the test device or on a real card."""
+    # The sanitizers and the mutants take the tests of steps by these words (DEFAULT of tests/device/sanitize.py).
+    if request.path.parent.name == "steps":
+        words = "gpu", "prepare", "rice"
+        assert any(word in request.node.nodeid for word in words), f"sanitizers leave out tests without one of {words}"
     with device.installed():
         yield select("0")
 

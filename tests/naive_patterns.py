@@ -77,14 +77,14 @@ def power(plane, places):
 
 
 @remembered
-def measured(image, bad, c, sigma, saturation=float("nan")):
+def measured(image, bad, c, sigma, saturation=float("nan"), most_cells=2048):
     """Everything that the step measures of one CCD, but for the line."""
     ny, nx = image.shape
     v = residuals(image, bad, c, sigma)
     r = masked(v)
     good, usable, zero = np.isfinite(r), np.isfinite(v), np.nan_to_num(r)
     side = 32
-    while -(-ny // side) * -(-nx // side) > 2048:
+    while -(-ny // side) * -(-nx // side) > most_cells:
         side += 32
     cells = [[(slice(y, y + side), slice(x, x + side)) for x in range(0, nx, side)] for y in range(0, ny, side)]
     found = {

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from gpuanom import compile_ahead, compiling
+from gpuanom import compiling
 from gpuanom.cli import main
 from gpuanom.cli.screen import Screen
+from gpuanom.loops import compile_ahead
 
 ROOT = Path(__file__).parent.parent
 
@@ -106,7 +107,7 @@ def test_damaged_files_of_the_cache_are_compiled_and_written_again(home):
 
 
 def test_a_changed_source_is_compiled_again(home):
-    changed = "import gpuanom.loop_digest as made_of\nmade_of._native_source = bytes\n" + PROGRAM
+    changed = "import gpuanom.loops.digest as made_of\nmade_of._native_source = bytes\n" + PROGRAM
     assert run(HOME=home, program=changed) == [compiling.LOOPS]
 
 
@@ -193,7 +194,7 @@ def test_the_list_of_modules_has_all_loops():
 
 def ahead(folder):
     return subprocess.Popen(
-        [sys.executable, "-m", "gpuanom.compile_ahead", "fits.decoding.byteorder"],
+        [sys.executable, "-m", "gpuanom.loops.compile_ahead", "fits.decoding.byteorder"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(folder)},
         stdin=subprocess.PIPE,
     )
@@ -242,9 +243,9 @@ def test_a_further_process_leaves_loops_that_another_one_compiles(claimed):
 
 
 PATIENT = (
-    "from gpuanom import codecache\n"
-    "codecache.PATIENCE, pauses, sleep = 0.5, [], codecache.time.sleep\n"
-    "codecache.time.sleep = lambda seconds: (pauses.append(seconds), sleep(seconds))\n"
+    "from gpuanom.loops import cache\n"
+    "cache.PATIENCE, pauses, sleep = 0.5, [], cache.time.sleep\n"
+    "cache.time.sleep = lambda seconds: (pauses.append(seconds), sleep(seconds))\n"
     + PROGRAM
     + "print(sum(pauses) > 0.1)\n"  # on a busy machine the half second is over after fewer pauses
 )
@@ -273,7 +274,8 @@ def test_the_number_of_further_processes(monkeypatch, cores, expected):
 
 def test_a_command_begins_further_processes(tmp_path):
     """They end with the command, whatever is left to compile."""
-    program = PROGRAM.replace("compiling.listen(print)", "from gpuanom import compile_ahead; compile_ahead.allow()")
+    allowed = "from gpuanom.loops import compile_ahead; compile_ahead.allow()"
+    program = PROGRAM.replace("compiling.listen(print)", allowed)
     program += "print(*(process.pid for process in compile_ahead._processes))"
     (pids,) = run(NUMBA_CACHE_DIR=tmp_path, program=program)
     assert len(pids.split()) == min(compile_ahead.MOST, len(os.sched_getaffinity(0)) - 1)
@@ -300,7 +302,8 @@ def test_a_loop_that_uses_what_is_around_it_is_refused():
 def test_every_kind_of_pixels_is_loaded_by_the_next_process(tmp_path):
     """The loops of `gpuanom.fits.decoding.byteorder`: the second process finds what the first one has compiled."""
     program = """
-from gpuanom import compile_ahead, compiling, native
+from gpuanom import compiling, native
+from gpuanom.loops import compile_ahead
 from gpuanom.fits.decoding import byteorder
 said = []
 compiling.listen(said.append)

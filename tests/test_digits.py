@@ -112,7 +112,7 @@ def test_alerts_are_given_by_printed_digits():
 
 def test_evaluation_ranks_ties_by_id():
     rows = [row("10", source_kl=LAST_BIT), row("9", source_kl=2.0)]
-    order = evaluate._ranked(SimpleNamespace(exposures=rows), "kl")["C", "r", "source"]
+    order = evaluate.ranked_exposures(SimpleNamespace(exposures=rows), "kl")["C", "r", "source"]
     assert order == [("C", "9"), ("C", "10")]
 
 

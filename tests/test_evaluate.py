@@ -12,8 +12,8 @@ from astropy.table import Table
 
 import gpuanom
 from gpuanom.errors import InputError
-from gpuanom.review import evaluate, labels
-from gpuanom.review.evaluate import KnownAnomaly
+from gpuanom.review import evaluate, known_anomalies, labels
+from gpuanom.review.known_anomalies import KnownAnomaly
 from gpuanom.review.labels import Label
 from gpuanom.review.opened import open_night
 from tests import nights
@@ -76,48 +76,50 @@ def test_recall_and_ranks(night):
     last = next(row["exposure"] for row in night.exposures if row["source_rank"] == N)
     listed = [KnownAnomaly(first, "", 1, "source", "mine", ""), KnownAnomaly(last, "", 1, "source", "mine", "")]
     listed.append(KnownAnomaly("999", "", 1, "", "mine", ""))
-    found = evaluate.recall(night, listed, kinds=("source",))
+    found = known_anomalies.recall(night, listed, kinds=("source",))
     assert [r.by for r in found] == [("source",), (), ()]
     assert found[1].ranks["source"] == (N, N)
     assert found[2].key is None
-    assert evaluate.recall(night, [KnownAnomaly(first, "", 1, "background", "", "")], kinds=("source",))[0].by == ()
+    assert (
+        known_anomalies.recall(night, [KnownAnomaly(first, "", 1, "background", "", "")], kinds=("source",))[0].by == ()
+    )
 
 
 def test_a_field_stands_for_its_exposures(night):
-    found = evaluate.recall(night, [KnownAnomaly("", "W9P9P9", 14, "", "field", "")])
+    found = known_anomalies.recall(night, [KnownAnomaly("", "W9P9P9", 14, "", "field", "")])
     assert len(found) == 14
     assert sum(r.key is None for r in found) == 14 - N
-    assert evaluate.recall(night, [KnownAnomaly("", "w9p9", 1, "", "field", "")])[0].key is None
+    assert known_anomalies.recall(night, [KnownAnomaly("", "w9p9", 1, "", "field", "")])[0].key is None
 
 
 def test_a_number_is_not_the_beginning_of_another(night):
-    (found,) = evaluate.recall(night, [KnownAnomaly("1", "", 1, "", "", "")])
+    (found,) = known_anomalies.recall(night, [KnownAnomaly("1", "", 1, "", "", "")])
     assert found.key == ("TESTCAM", "1")  # not 10, 11, 12
 
 
 def test_zeros_before_a_number_say_nothing(night):
-    (found,) = evaluate.recall(night, [KnownAnomaly("007", "", 1, "", "", "")])
+    (found,) = known_anomalies.recall(night, [KnownAnomaly("007", "", 1, "", "", "")])
     assert found.key == ("TESTCAM", "7")
 
 
 def test_an_id_that_is_not_there_or_that_fits_several_is_explained(night):
-    (found,) = evaluate.recall(night, [KnownAnomaly("0999", "", 1, "", "", "")])
+    (found,) = known_anomalies.recall(night, [KnownAnomaly("0999", "", 1, "", "", "")])
     assert found.key is None
-    assert "exposure 0999 is not in" in evaluate.nearest(night, "0999")
-    assert evaluate.nearest(night, "0999").endswith("10, 11, 12")
+    assert "exposure 0999 is not in" in known_anomalies.nearest(night, "0999")
+    assert known_anomalies.nearest(night, "0999").endswith("10, 11, 12")
     held = night.found["TESTCAM", "7"]
     other = replace(
         night, found={**night.found, ("TESTCAM", "7p"): held, ("OTHER", "12"): held, ("TESTCAM", "07"): held}
     )
     for name, key in (("7", ("TESTCAM", "7")), ("007", None), ("12", None)):
-        (found,) = evaluate.recall(other, [KnownAnomaly(name, "", 1, "", "", "")])
+        (found,) = known_anomalies.recall(other, [KnownAnomaly(name, "", 1, "", "", "")])
         assert found.key == key
-    assert evaluate.nearest(other, "007") == "exposure 007 could be any of 07, 7, 7p: none was taken"
-    assert "12 of OTHER, 12 of TESTCAM" in evaluate.nearest(other, "12")
+    assert known_anomalies.nearest(other, "007") == "exposure 007 could be any of 07, 7, 7p: none was taken"
+    assert "12 of OTHER, 12 of TESTCAM" in known_anomalies.nearest(other, "12")
 
 
 def test_the_papers_lists():
-    known = evaluate.read_known("cfhtlens")
+    known = known_anomalies.read_known("cfhtlens")
     groups = {g: [k for k in known if k.group == g] for g in ("known", "new")}
     assert sum(k.n for k in groups["known"]) == 13
     assert sum(k.n for k in groups["known"] if k.paper == "found") == 12
@@ -148,7 +150,7 @@ def test_the_truth_of_a_simulated_night_is_a_list(folder, night, tmp_path, capfd
     rows = [("1", "r", "none", "none"), ("2", "r", "background", "stripes"), ("9999", "r", "source", "donuts")]
     path = tmp_path / "truth.ecsv"
     Table(rows=rows, names=("exposure", "band", "kind", "class")).write(path, format="ascii.ecsv")
-    assert evaluate.read_known(path) == [
+    assert known_anomalies.read_known(path) == [
         KnownAnomaly("2", "", 1, "background", "stripes", ""), KnownAnomaly("9999", "", 1, "source", "donuts", "")
     ]  # fmt: skip
     code, out, _ = run(capfd, "evaluate", folder, "--known", path)
@@ -159,10 +161,10 @@ def test_the_truth_of_a_simulated_night_is_a_list(folder, night, tmp_path, capfd
     assert told in " ".join(out.split())
     Table(rows=rows, names=("exposure", "band", "kind", "what")).write(path, format="ascii.ecsv", overwrite=True)
     with pytest.raises(InputError, match="has the columns exposure, kind and class; class missing"):
-        evaluate.read_known(path)
+        known_anomalies.read_known(path)
     path.write_text("# %ECSV 1.0\nnone")
     with pytest.raises(InputError, match="cannot be read as ECSV"):
-        evaluate.read_known(path)
+        known_anomalies.read_known(path)
 
 
 @pytest.mark.parametrize(
@@ -181,9 +183,9 @@ def test_the_truth_of_a_simulated_night_is_a_list(folder, night, tmp_path, capfd
 def test_lists_that_make_no_sense(tmp_path, text, word):
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(InputError, match=word):
-        evaluate.read_known(tmp_path / "list.csv")
+        known_anomalies.read_known(tmp_path / "list.csv")
     with pytest.raises(InputError, match="cannot be read"):
-        evaluate.read_known(tmp_path / "none.csv")
+        known_anomalies.read_known(tmp_path / "none.csv")
 
 
 def test_label_and_evaluate_from_the_command_line(night, folder, tmp_path, capfd):

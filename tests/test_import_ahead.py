@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import gpuanom
-from gpuanom.compile_ahead import MODULES
+from gpuanom.loops.compile_ahead import MODULES
 from gpuanom.measuring import threads
 from gpuanom.tables import import_ahead as ahead
 from tests import nights

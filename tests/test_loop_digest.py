@@ -14,8 +14,8 @@ from types import FunctionType
 import numpy as np
 import pytest
 
-from gpuanom import codecache, compile_ahead
-from gpuanom.loop_digest import digest
+from gpuanom.loops import cache, compile_ahead
+from gpuanom.loops.digest import digest
 from gpuanom.native import native
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +23,7 @@ PROGRAM = f"""
 import importlib, json, sys
 for name in {compile_ahead.MODULES}:
     importlib.import_module("gpuanom." + name)
-from gpuanom.loop_digest import digest
+from gpuanom.loops.digest import digest
 from gpuanom.native import native
 def holds_a_set(x):
     return x in {{"north", "south", "east", "west"}}
@@ -98,14 +98,14 @@ def test_what_is_around_a_loop_without_being_used_changes_nothing():
     assert digest(with_lines) == digest(one)
 
 
-@pytest.mark.parametrize("unknown", [[1, 2], {"a": 1}, codecache, codecache.FunctionFiles, print, loop("x")])
+@pytest.mark.parametrize("unknown", [[1, 2], {"a": 1}, cache, cache.FunctionFiles, print, loop("x")])
 def test_what_no_digest_can_tell_is_refused(unknown):
     with pytest.raises(TypeError, match="a compiled loop uses"):
         digest(loop("x + UNKNOWN", UNKNOWN=unknown))
 
 
 def test_files_of_earlier_states_are_forgotten_but_for_the_last(tmp_path, monkeypatch):
-    monkeypatch.setattr(codecache, "folder", lambda: tmp_path)
+    monkeypatch.setattr(cache, "folder", lambda: tmp_path)
     named = tmp_path / "gpuanom.fits.decoding.rice"
     named.mkdir()
     for age in range(6):
@@ -120,7 +120,7 @@ def test_files_of_earlier_states_are_forgotten_but_for_the_last(tmp_path, monkey
         return x
 
     rice.__module__, rice.__qualname__ = "gpuanom.fits.decoding.rice", "rice"
-    files = codecache.FunctionFiles(rice)
+    files = cache.FunctionFiles(rice)
     own = named / f"{files._impl.filename_base}.nbi"
     own.touch()
     files._forget_earlier_states()

@@ -99,7 +99,7 @@ def test_a_further_process_gets_more_than_it_works_on(exposures, only_others, mo
     monkeypatch.setattr(measuring_threads, "MORE_ON_HOST", 5)
     with Processes(QUICK, [CpuBackend()], 1, print) as run:
         list(run.measured(exposures))
-        assert run._further[0]._ahead > run._works.most_underway
+        assert run._further[0]._ahead > run._own_threads.most_underway
 
 
 def test_exposures_that_fill_a_pipe(exposures, only_others):
@@ -222,7 +222,7 @@ def test_what_the_program_answers(monkeypatch):
     """Messages from the level of the first process on, and the memory that it gave."""
     limits, answers = [], []
     monkeypatch.setattr(CpuBackend, "limit_memory", lambda _self, n_bytes: limits.append(n_bytes))
-    monkeypatch.setattr(process_program, "Works", Talking)
+    monkeypatch.setattr(process_program, "Threads", Talking)
     asked = iter([processes.Job(QUICK, "cpu", 1, 1000, logging.WARNING), (0, "a"), (1, "b"), (2, None)])
     process_program.serve(
         SimpleNamespace(recv=lambda: next(asked)), SimpleNamespace(send=lambda *message: answers.append(message))

@@ -245,10 +245,10 @@ def test_a_watch_tries_again_what_was_refused(tmp_path, refuse, monkeypatch):
     """No file changes; only time passes."""
     import threading
 
-    from gpuanom.nights import watch as watching
+    from gpuanom.nights import retries
     from gpuanom.nights.arrivals import Pace
 
-    monkeypatch.setattr(watching, "_PAUSE", 0.3)
+    monkeypatch.setattr(retries, "_PAUSE", 0.3)
     nights.write(tmp_path / "in", 1)
     stop = threading.Event()
     statuses = []

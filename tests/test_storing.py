@@ -12,7 +12,7 @@ import gpuanom
 from gpuanom.backends.cpu import CpuBackend
 from gpuanom.errors import OutputError
 from gpuanom.fits import discover
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.nights import storing
 from gpuanom.nights.events import Events
 from gpuanom.records import Failure
@@ -27,7 +27,7 @@ def measured(tmp_path_factory):
     """Exposures, and what was measured of them; the third is a failure."""
     folder = tmp_path_factory.mktemp("night")
     nights.night(folder, exposures=6, ccds=1)
-    with Works(QUICK, [CpuBackend()], 2, print) as works:
+    with Threads(QUICK, [CpuBackend()], 2, print) as works:
         found = list(works.measured(discover([folder], QUICK).exposures))
     exposure = found[2][0]
     failure = Failure(str(exposure.files[0]), exposure.camera, exposure.band, exposure.exposure, "corrupt", "cut off")

@@ -21,9 +21,19 @@ from gpuanom.autoencoder.tensors import shared, stamps_of
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError
 from gpuanom.fits.exposures.grouping import names_apart
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.naming import natural_key, path_text
-from gpuanom.records import Background, CcdStack, Exposure, ExposureKey, Failure, Integers, Reconstruction, Sources
+from gpuanom.records import (
+    Background,
+    CcdStack,
+    DatasetKey,
+    Exposure,
+    ExposureKey,
+    Failure,
+    Integers,
+    Reconstruction,
+    Sources,
+)
 from gpuanom.settings import Settings
 from gpuanom.store.planned import unfinished_line
 from gpuanom.store.recorded_settings import require_alike
@@ -160,7 +170,7 @@ def draw(exposures: Sequence[Candidate], n: int, validation: float, seed: int) -
         )
     # Two random words for each exposure: by the first, exposures get the odd stamps; by the second, validation.
     words = {c.key: sampling.stream(seed, c.key[1], c.key[0], "split").random_raw(2).tolist() for c in exposures}
-    datasets: dict[tuple[str, str], list[Candidate]] = {}
+    datasets: dict[DatasetKey, list[Candidate]] = {}
     for c in exposures:
         if c.n_sources:
             datasets.setdefault((c.exposure.camera, c.exposure.band), []).append(c)
@@ -336,8 +346,8 @@ def read_stamps(
     task = _Collector(drawn)
     failed: set[ExposureKey] = set()
     wanted = {d.candidate.key: d.chosen for d in drawn}
-    with Works(settings, backends, threads, debug, task) as works:
-        for exposure, result, _ in works.measured([d.candidate.exposure for d in drawn]):
+    with Threads(settings, backends, threads, debug, task) as running:
+        for exposure, result, _ in running.measured([d.candidate.exposure for d in drawn]):
             key = exposure.key
             lost = [name for name in wanted[key] if (key, name) not in task.kept]
             if not isinstance(result, Failure) and lost:

@@ -22,7 +22,7 @@ from gpuanom.autoencoder.training import THREADS, OnEpoch, Trained, train
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.naming import path_text
-from gpuanom.records import Exposure, ExposureKey, Failure, FloatImage, Measurement
+from gpuanom.records import DatasetKey, Exposure, ExposureKey, Failure, FloatImage, Measurement
 from gpuanom.settings import Settings
 from gpuanom.version import __version__
 
@@ -214,7 +214,7 @@ def _read(
 
 def _datasets(drawn: Sequence[Drawn]) -> list[dict[str, Any]]:
     """The numbers of exposures and stamps of each camera and band that the model was trained on."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[DatasetKey, dict[str, Any]] = {}
     for d in drawn:
         e = d.candidate.exposure
         entry = found.setdefault(

@@ -15,10 +15,11 @@ from typing import Any
 
 import click
 
-from gpuanom import compile_ahead, compiling
+from gpuanom import compiling
 from gpuanom.cli import streams
 from gpuanom.cli.signals import Interrupting
 from gpuanom.errors import GpuanomError, printable
+from gpuanom.loops import compile_ahead
 from gpuanom.system import raise_open_files
 from gpuanom.version import __version__
 

@@ -97,7 +97,7 @@ def doctor(numbers: tuple[int, ...] | None, as_json: bool) -> int:
     """Tell whether a GPU can be used, and what is missing if not.
 
     Lists the installed parts; looks for the NVIDIA driver, CuPy, the compiler NVRTC and the cache of compiled kernels;
-    compiles every kernel for each GPU, and compares every step of the method on the GPU with the CPU. Works without a
+    compiles every kernel for each GPU, and compares every step of the method on the GPU with the CPU. Threads without a
     GPU, too, and needs no data.
     """
     console = Console(stderr=True)

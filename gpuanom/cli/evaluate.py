@@ -18,8 +18,8 @@ from gpuanom.cli.summary import summary_console
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.records import KINDS
 from gpuanom.review import evaluate as judging
-from gpuanom.review import labels
-from gpuanom.review.evaluate import Recalled
+from gpuanom.review import known_anomalies, labels
+from gpuanom.review.known_anomalies import Recalled
 from gpuanom.review.opened import ScoredNight, key_of, open_night
 from gpuanom.scoring.verdict.levels import VERDICTS
 
@@ -116,7 +116,7 @@ def evaluate(
         require_figure(figure)
     if table is not None:
         require_table(table)
-    anomalies = judging.read_known(known) if known else []
+    anomalies = known_anomalies.read_known(known) if known else []
     given_labels = [label for file in files for label in labels.read(file)] if files else labels.kept(folder)
     night = open_night(folder, reference=reference)
     tell_unfinished(night)
@@ -143,12 +143,14 @@ def evaluate(
         if figure is not None:
             _draw(rates[how], figure)
     if anomalies and not quiet:
-        found = judging.recall(night, anomalies, kinds=kinds, score=options["score"], fraction=options["fraction"])
+        found = known_anomalies.recall(
+            night, anomalies, kinds=kinds, score=options["score"], fraction=options["fraction"]
+        )
         _print_recall(night, found, options["fraction"])
         absent = [r.known.exposure for r in found if r.key is None and r.known.exposure]
-        if known not in judging.SHIPPED:
+        if known not in known_anomalies.SHIPPED:
             for exposure in absent[:5]:
-                click.echo(printable(judging.nearest(night, exposure)), err=True)
+                click.echo(printable(known_anomalies.nearest(night, exposure)), err=True)
             if len(absent) > 5:
                 click.echo(f"and {len(absent) - 5} more", err=True)
     return 0

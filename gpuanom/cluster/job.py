@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuanom.backends.choice import choose
 from gpuanom.errors import InputError
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.records import Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.version import __version__
@@ -110,7 +110,7 @@ class Job:
     threads: int | None
     model: ModelFile | None = None
 
-    def works(self, lanes: int, debug: Callable[[str], None]) -> Works:
+    def started_threads(self, lanes: int, debug: Callable[[str], None]) -> Threads:
         """Start the threads that measure on a worker.
 
         Parameters
@@ -122,7 +122,7 @@ class Job:
 
         Returns
         -------
-        Works
+        Threads
 
         Raises
         ------
@@ -141,7 +141,7 @@ class Job:
                 require_shared(backend)
         # The threads of a GPU only read: as many as a process without a cluster has.
         threads = self.threads or (None if backends[0].takes_encoded else lanes)
-        return Works(self.settings, backends, threads, debug, scorer)
+        return Threads(self.settings, backends, threads, debug, scorer)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ Outcome = tuple[Exposure, Measurement | Failure, float]
 
 
 class Cluster:
-    """The workers of a run, to be used in a ``with`` statement like `gpuanom.measuring.threads.Works`.
+    """The workers of a run, to be used in a ``with`` statement like `gpuanom.measuring.threads.Threads`.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from gpuanom.cluster.job import PACKAGES, Answer, Broken, Job, SizedFile, Unseen, version
 from gpuanom.errors import DeviceError, GpuanomError, printable
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.records import Exposure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.store.prepared_rows import prepared_rows
@@ -85,7 +85,7 @@ MMAP_THRESHOLD = 32 * 2**20
 class _Run:
     """The threads of a run, and the number of exposures that they measure now."""
 
-    works: Works
+    threads: Threads
     debug: SimpleQueue[str] = field(default_factory=SimpleQueue)
     users: int = 0
 
@@ -106,7 +106,7 @@ class _Runs:
                 keep_memory()
                 debug: SimpleQueue[str] = SimpleQueue()
                 job: Job = loads(packed_job)
-                self._runs[name] = _Run(job.works(_lanes(), debug.put), debug)
+                self._runs[name] = _Run(job.started_threads(_lanes(), debug.put), debug)
             run = self._runs[name]
             run.users += 1
             return run
@@ -124,7 +124,7 @@ class _Runs:
 
     def _close(self, names: list[str]) -> None:
         for name in names:
-            self._runs.pop(name).works.__exit__()
+            self._runs.pop(name).threads.__exit__()
 
 
 _runs = _Runs()
@@ -237,7 +237,7 @@ def _measured(run: str, packed_job: bytes, exposure: Exposure, files: list[Sized
     except GpuanomError as error:
         return Answer(Broken(str(error)))
     try:
-        ((_, result, seconds),) = running.works.measured([exposure])
+        ((_, result, seconds),) = running.threads.measured([exposure])
     except DeviceError as error:
         return Answer(Broken(str(error)), debug=_debug_texts(running))
     finally:

@@ -23,7 +23,7 @@ from typing import Any
 from gpuanom.backends.choice import choose
 from gpuanom.errors import DeviceError
 from gpuanom.measuring.processes import Job
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.records import Exposure
 
 
@@ -100,9 +100,9 @@ def serve(requests: Connection, answers: _Answers) -> None:
         backends, _ = choose(job.device)
         for backend in backends:
             backend.limit_memory(job.n_bytes)
-        with Works(job.settings, backends, job.threads, lambda text: answers.send("debug", text)) as works:
+        with Threads(job.settings, backends, job.threads, lambda text: answers.send("debug", text)) as running:
             answers.send("ready")
-            for exposure, result, seconds in works.measured(exposures()):
+            for exposure, result, seconds in running.measured(exposures()):
                 # The exposure itself is on the other side already, as the same object that the user's tables name.
                 answers.send(numbers.pop(id(exposure)), result, seconds)
     except DeviceError as error:

@@ -22,7 +22,7 @@ from typing import Self
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import DeviceError, SettingsError, printable
-from gpuanom.measuring.threads import READERS, Works
+from gpuanom.measuring.threads import READERS, Threads
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.system import python_command, python_environment
@@ -86,7 +86,7 @@ class Processes:
         Processes for each device, this one included; by default as many as the cores and the device's memory suffice
         for, and this one alone for a night of few exposures.
     meanwhile : callable, optional
-        See `gpuanom.measuring.threads.Works`.
+        See `gpuanom.measuring.threads.Threads`.
     """
 
     def __init__(
@@ -101,7 +101,8 @@ class Processes:
         self._meanwhile = meanwhile
         self._settings, self._backends, self._threads, self._debug = settings, backends, threads, debug
         self._wanted = processes
-        self._works: Works | None = None
+        self._own_threads: Threads | None = None
+        """Those of this process."""
         self._done: SimpleQueue[Done | BaseException | None] = SimpleQueue()
         self._further: list[_FurtherProcess] = []
 
@@ -111,35 +112,36 @@ class Processes:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         for process in self._further:
             process.kill()
-        if self._works is not None:
-            self._works.__exit__()
+        if self._own_threads is not None:
+            self._own_threads.__exit__()
 
     def is_behind(self) -> bool:
         """Whether measurements are done that the run has not taken yet."""
         return not self._done.empty()
 
     def measured(self, exposures: Sequence[Exposure]) -> Iterator[Done]:
-        """Measure exposures, see `gpuanom.measuring.threads.Works.measured`."""
+        """Measure exposures, see `gpuanom.measuring.threads.Threads.measured`."""
         shares = [backend.share_memory(self._n_processes(len(exposures))) for backend in self._backends]
         n_processes = min((n for n, _ in shares), default=1)
         readers = self._threads
         if n_processes > 1:
             readers = max(2, (self._threads or 2 * READERS) // n_processes)
-        works = self._works = Works(self._settings, self._backends, readers, self._debug, meanwhile=self._meanwhile)
+        own = Threads(self._settings, self._backends, readers, self._debug, meanwhile=self._meanwhile)
+        self._own_threads = own
         if n_processes == 1:
-            yield from works.measured(exposures)
+            yield from own.measured(exposures)
             return
         n_further = (n_processes - 1) * len(self._backends)
         # What a further process works on, for its one device, and an exposure that waits there. With fewer it would
         # wait for another exposure for ever, and finish none.
-        ahead = (works.most_underway - 1) // len(self._backends) + 2
-        source = _ExposureQueue(exposures, works.most_underway + n_further * ahead + MOST_NOT_STORED)
+        ahead = (own.most_underway - 1) // len(self._backends) + 2
+        source = _ExposureQueue(exposures, own.most_underway + n_further * ahead + MOST_NOT_STORED)
         done = self._done
         level = _log.getEffectiveLevel()
         for backend, (_, n_bytes) in zip(self._backends, shares, strict=True):
             job = Job(self._settings, backend.device_name, readers or READERS, n_bytes, level)
             self._further += [_FurtherProcess(job, ahead, source, done, self._debug) for _ in range(n_processes - 1)]
-        tasks = [lambda: _measure_in_this_process(works, source, done), *(process.run for process in self._further)]
+        tasks = [lambda: _measure_in_this_process(own, source, done), *(process.run for process in self._further)]
         threads = [threading.Thread(target=task, name="gpuanom-process", daemon=True) for task in tasks]
         for thread in threads:
             thread.start()
@@ -155,7 +157,7 @@ class Processes:
                 source.stored()
                 yield result
             # A process that ended early may have given exposures back after the others found none left.
-            yield from works.measured(source.rest())
+            yield from own.measured(source.rest())
         finally:
             source.close()
             for process in self._further:
@@ -176,10 +178,10 @@ class Processes:
 
 
 def _measure_in_this_process(
-    works: Works, source: _ExposureQueue, done: SimpleQueue[Done | BaseException | None]
+    threads: Threads, source: _ExposureQueue, done: SimpleQueue[Done | BaseException | None]
 ) -> None:
     try:
-        for result in works.measured(iter(source.take, None)):
+        for result in threads.measured(iter(source.take, None)):
             done.put(result)
         done.put(None)
     except BaseException as error:

@@ -64,7 +64,7 @@ class _Underway:
     """When each of the tasks began and ended."""
 
 
-class Works:
+class Threads:
     """The threads of a run, to be used in a ``with`` statement.
 
     Parameters

@@ -13,6 +13,9 @@ from gpuanom.fits import Skipped
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.tables.left_out import LeftOut, Unreferenced
 
+Say = Callable[[str], None]
+"""Takes a line that the user should see."""
+
 
 @dataclass
 class Events:
@@ -37,7 +40,7 @@ class Events:
     """
 
     device: Callable[[str], None] = lambda _about: None
-    say: Callable[[str], None] = lambda _line: None
+    say: Say = lambda _line: None
     skipped: Callable[[Skipped], None] = lambda _skipped: None
     plan: Callable[[int, int], None] = lambda _new, _known: None
     done: Callable[[Exposure, Measurement | Failure, float], None] = lambda _e, _m, _s: None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +11,10 @@ from gpuanom.backends.choice import select
 from gpuanom.display import counted
 from gpuanom.errors import InputError, OutputError, printable
 from gpuanom.naming import absolute, is_within, path_text, resolved
+from gpuanom.nights.events import Say
 from gpuanom.nights.gathering import placements
 from gpuanom.nights.same_exposures import few_lines
+from gpuanom.records import ExposureKey
 from gpuanom.settings import Settings
 from gpuanom.store.planned import unfinished_line
 from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
@@ -20,8 +22,6 @@ from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import writing
 from gpuanom.tables.build import Tables
-
-Say = Callable[[str], None]
 
 
 @dataclass(eq=False)
@@ -178,9 +178,7 @@ def taken_out(
     return remaining
 
 
-def _forget(
-    remaining: Remaining, folder: Path, name: str | Path, camera: str | None
-) -> tuple[str, set[tuple[str, str]]]:
+def _forget(remaining: Remaining, folder: Path, name: str | Path, camera: str | None) -> tuple[str, set[ExposureKey]]:
     """Take out what a name stands for; return what the name is taken for, and the exposures that it concerns."""
     text = str(name)
     of_id = {
@@ -215,7 +213,7 @@ def _holds_store(folder: Path) -> bool:
         return False
 
 
-def _forget_memberships(remaining: Remaining, forgotten: set[Membership]) -> set[tuple[str, str]]:
+def _forget_memberships(remaining: Remaining, forgotten: set[Membership]) -> set[ExposureKey]:
     """Forget what comes from nights and from no other night."""
     touched = {c.exposure.key for c in remaining.copies if forgotten & set(c.nights)}
     rest = [replace(c, nights=tuple(m for m in c.nights if m not in forgotten)) for c in remaining.copies]
@@ -224,7 +222,7 @@ def _forget_memberships(remaining: Remaining, forgotten: set[Membership]) -> set
     return touched
 
 
-def _forget_exposures_of(remaining: Remaining, night: Path) -> set[tuple[str, str]]:
+def _forget_exposures_of(remaining: Remaining, night: Path) -> set[ExposureKey]:
     """Forget the exposures that another store holds, measured from the same files."""
     with Store(night / NAME, Settings(), read_only=True) as store:
         measured = {(c.exposure.camera, c.exposure.fingerprint, c.exposure.points_id) for c in store.copies()}
@@ -243,7 +241,7 @@ def _forget_exposures_of(remaining: Remaining, night: Path) -> set[tuple[str, st
     return touched
 
 
-def _forget_files(remaining: Remaining, folder: Path, places: set[str], text: str) -> set[tuple[str, str]]:
+def _forget_files(remaining: Remaining, folder: Path, places: set[str], text: str) -> set[ExposureKey]:
     """Forget the exposures whose files, or whose nights, lie in a folder."""
 
     def lies_there(path: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from gpuanom.display import counted
@@ -11,7 +10,7 @@ from gpuanom.errors import printable
 from gpuanom.fits import Discovery
 from gpuanom.fits.explain import decisions, doubtful, untold_bands
 from gpuanom.naming import path_text
-from gpuanom.nights.events import Events
+from gpuanom.nights.events import Events, Say
 from gpuanom.records import ExposureKey
 from gpuanom.store.store import Store
 
@@ -47,7 +46,7 @@ def tell_of_files(found: Discovery, events: Events) -> None:
         events.say(line)
 
 
-def tell_of_others(store: Store, named: set[ExposureKey], say: Callable[[str], None]) -> None:
+def tell_of_others(store: Store, named: set[ExposureKey], say: Say) -> None:
     """Say how many exposures are ranked that are not among the inputs: their files may have been taken away on purpose.
 
     Parameters

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from gpuanom import arguments
@@ -12,6 +11,7 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import require_replaceable
 from gpuanom.naming import path_text
+from gpuanom.nights.events import Say
 from gpuanom.report.page import NAME, write_report
 from gpuanom.report.pictures import require_pillow
 from gpuanom.review.opened import open_night
@@ -26,8 +26,8 @@ _PAUSE = 60.0
 """Least number of seconds until a page that could not be made is tried again."""
 
 
-class NoPage:
-    """Stands for the page of a night where no page is wanted: nothing is done."""
+class Page:
+    """The page of a night that is watched. This class is for a night without a page: nothing is done."""
 
     def changed(self) -> None:
         """Do nothing."""
@@ -39,7 +39,7 @@ class NoPage:
         """Do nothing."""
 
 
-class FreshPage(NoPage):
+class FreshPage(Page):
     """Keeps the page of a night fresh.
 
     Parameters
@@ -59,7 +59,7 @@ class FreshPage(NoPage):
         When pictures cannot be made here, or the page would replace a FITS file.
     """
 
-    def __init__(self, folder: Path, top: int, threads: int, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, top: int, threads: int, say: Say) -> None:
         require_pillow()
         self.path = folder / NAME
         require_replaceable(self.path)
@@ -109,7 +109,7 @@ class FreshPage(NoPage):
             self._say(line)
 
 
-def page_of(folder: Path, top: int | None, threads: int | None, say: Callable[[str], None]) -> NoPage:
+def page_of(folder: Path, top: int | None, threads: int | None, say: Say) -> Page:
     """Return the page of a night to keep fresh; where `top` is None, no page is made.
 
     Parameters
@@ -118,5 +118,5 @@ def page_of(folder: Path, top: int | None, threads: int | None, say: Callable[[s
         As for `FreshPage`; `threads` is None where the user chose none.
     """
     if (n_pictures := arguments.count("report", top, 0)) is None:
-        return NoPage()
+        return Page()
     return FreshPage(folder, n_pictures, min(4, threads or os.cpu_count() or 1), say)

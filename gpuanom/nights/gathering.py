@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +10,12 @@ from gpuanom.errors import printable
 from gpuanom.fits import discover
 from gpuanom.fits.exposures.identity import version_in_name
 from gpuanom.naming import absolute, exists, resolved
+from gpuanom.nights.events import Say
 from gpuanom.nights.same_exposures import placed_copies
 from gpuanom.records import Exposure, Version
 from gpuanom.settings import Settings
 from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
 from gpuanom.store.store import Store
-
-Say = Callable[[str], None]
 
 
 def each_once(nights: Sequence[Path], output: Path, say: Say) -> list[Path]:

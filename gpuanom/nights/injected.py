@@ -12,7 +12,7 @@ from gpuanom.display import counted
 from gpuanom.nights.events import Events
 from gpuanom.nights.merge import make_references
 from gpuanom.nights.score import score
-from gpuanom.records import Exposure, ExposureKey
+from gpuanom.records import DatasetKey, Exposure, ExposureKey
 from gpuanom.review.opened import key_of, plain_rows
 from gpuanom.scoring.histograms.reference import References
 from gpuanom.scoring.verdict.levels import OK
@@ -57,7 +57,7 @@ class Change:
     after: Judgement
 
 
-def why_not(exposures: Sequence[Exposure], settings: Settings) -> dict[ExposureKey, str]:
+def why_not(exposures: Sequence[Exposure], settings: Settings) -> dict[DatasetKey, str]:
     """Say which datasets are too small for verdicts of their own.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from gpuanom.errors import InputError, OutputError, ReferenceFileError, StoreBus
 from gpuanom.files import cannot_be_written, make_folder, partial_path
 from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.naming import Relocation, exists, lines_on_idle
-from gpuanom.nights.events import Night
+from gpuanom.nights.events import Night, Say
 from gpuanom.nights.gathering import each_once, gather
 from gpuanom.nights.unfinished import lacking_of
 from gpuanom.records import Exposure, ExposureKey
@@ -45,7 +45,7 @@ def make_references(
     *,
     keep_all: bool = False,
     exclude_labelled: bool = False,
-    say: Callable[[str], None] = lambda _line: None,
+    say: Say = lambda _line: None,
 ) -> References:
     """Make references of measured nights and saved references, merged (METHOD.md 5 and 13).
 
@@ -120,7 +120,7 @@ def _night_references(
     names: Mapping[ExposureKey, str],
     keep_all: bool,
     exclude_labelled: bool,
-    say: Callable[[str], None],
+    say: Say,
 ) -> References:
     backend = select("cpu")
     with Store(folder / NAME, Settings(), read_only=True) as store:
@@ -179,8 +179,8 @@ def merge_nights(
     versions: str | None = None,
     relocate: Mapping[str | Path, str | Path] | None = None,
     add: bool = False,
-    say: Callable[[str], None] = lambda _line: None,
-    lacking: Callable[[str], None] | None = None,
+    say: Say = lambda _line: None,
+    lacking: Say | None = None,
 ) -> Tables:
     """Merge measured nights into a new one and rank all their exposures together.
 
@@ -314,7 +314,7 @@ def _measured_alike(nights: Iterable[tuple[Path, Store]]) -> Mapping[str, Any]:
     return recorded
 
 
-def _keep_classifier(merged: Store, stores: Sequence[Store], say: Callable[[str], None]) -> None:
+def _keep_classifier(merged: Store, stores: Sequence[Store], say: Say) -> None:
     """Keep the classifier that all nights were scored with; where they had different ones, none."""
     classifiers = {store.classifier() for store in stores if store.model()} | {merged.classifier()} - {""}
     if len(classifiers) == 1:
@@ -324,10 +324,8 @@ def _keep_classifier(merged: Store, stores: Sequence[Store], say: Callable[[str]
         say("the nights were not scored with one classifier: the merged night has none (gpuanom score --model)")
 
 
-def _scored_alike(
-    nights: Iterable[tuple[Path, Store]], say: Callable[[str], None]
-) -> tuple[Settings, References | None]:
-    """How the nights were scored last; where they were scored differently, the paper's settings and a line on it."""
+def _scored_alike(nights: Iterable[tuple[Path, Store]], say: Say) -> tuple[Settings, References | None]:
+    """How the nights were scored last; where they were scored differently, the default settings and a line on that."""
     (first, record), *others = [(n, store.scoring_record()) for n, store in nights if store.n_exposures()]
     for origin, other in others:
         differs = difference(record.settings, other.settings)

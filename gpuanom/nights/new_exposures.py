@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.cluster.choice import ClusterChoice
 from gpuanom.measuring.processes import Processes
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.naming import path_text
-from gpuanom.nights.events import Events
+from gpuanom.nights.events import Events, Say
 from gpuanom.nights.storing import fill
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
@@ -80,12 +80,12 @@ class NewExposures:
             _keep_classifier(store, self.models, self.events.say)
         return unread
 
-    def _measurers(self, scorer: Scorer | None = None) -> Processes | Works | Cluster:
+    def _measurers(self, scorer: Scorer | None = None) -> Processes | Threads | Cluster:
         if self.cluster:
             return self._cluster(scorer)
         if scorer is None:
             return Processes(self.settings, self.backends, self.threads, self.events.debug, meanwhile=import_tables)
-        return Works(self.settings, self.backends, self.threads, self.events.debug, scorer, import_tables)
+        return Threads(self.settings, self.backends, self.threads, self.events.debug, scorer, import_tables)
 
     def _cluster(self, scorer: Scorer | None) -> Cluster:
         """The workers of the run; Dask is imported only here."""
@@ -119,8 +119,8 @@ class NewExposures:
             if not lacking:
                 return unread
             self.events.stamps(len(lacking))
-            with self._measurers(Scorer(model, only=True)) as works:
-                for exposure, result, seconds in works.measured(lacking):
+            with self._measurers(Scorer(model, only=True)) as running:
+                for exposure, result, seconds in running.measured(lacking):
                     if not isinstance(result, Failure) and (differs := store.add_reconstruction(result)):
                         reason = f"no autoencoder_mse: {differs}"
                         file = path_text(exposure.files[0])
@@ -131,7 +131,7 @@ class NewExposures:
         return unread
 
 
-def _keep_classifier(store: Store, given: GivenModels, say: Callable[[str], None]) -> None:
+def _keep_classifier(store: Store, given: GivenModels, say: Say) -> None:
     """Keep a classifier with the night; one that learnt with another autoencoder than the night's is dropped."""
     if given.classifier is not None:
         store.keep_classifier(given.classifier.text)

@@ -1,10 +1,11 @@
-"""The exposures that a run has to measure: those found that the store does not hold yet."""
+"""What a run has to measure: the files that were found are compared with what the store holds of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from gpuanom.display import counted
 from gpuanom.errors import OutputError, printable
@@ -12,13 +13,27 @@ from gpuanom.fits import Discovery, KnownFiles, discover
 from gpuanom.fits.opening.file_names import SUFFIXES
 from gpuanom.fits.opening.packed import ARCHIVES
 from gpuanom.naming import absolute, exists, path_text
+from gpuanom.nights.events import Say
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
 from gpuanom.statistics import listed
 from gpuanom.store.known import Known
 from gpuanom.store.store import Store
 
-Say = Callable[[str], None]
+
+class Reconciled(NamedTuple):
+    """What is left to do once a store agrees with the files that were found.
+
+    Attributes
+    ----------
+    todo : list of Exposure
+        Exposures that must be measured: those that are new, and those whose files or settings changed.
+    have_moved : bool
+        Whether the store keeps new places of files, so that the tables name other files than before.
+    """
+
+    todo: list[Exposure]
+    have_moved: bool
 
 
 def with_held_files(
@@ -89,18 +104,18 @@ def shard(found: Discovery, part: int, parts: int) -> Discovery:
     return Discovery(exposures, tuple(f for f in found.failures if is_in_share(_place(f.path))), found.skipped)
 
 
-def to_measure(
+def reconcile(
     store: Store,
     found: Discovery,
     settings: Settings,
     say: Say,
     waiting: Collection[ExposureKey] = (),
-    moved: Callable[[], None] = lambda: None,
     announced: set[ExposureKey] | None = None,
-) -> list[Exposure]:
-    """Return the exposures that must be measured; the store forgets exposures and failures that no longer hold.
+) -> Reconciled:
+    """Bring a store in line with the files that were found, and return the exposures that must be measured.
 
-    Of measured exposures whose files were moved since, the store keeps the new places.
+    The store forgets exposures and failures that no longer hold, keeps the new places of files that were moved since
+    their exposures were measured, and takes in the files that cannot be read.
 
     Parameters
     ----------
@@ -108,17 +123,15 @@ def to_measure(
     found : Discovery
     settings : Settings
     say : callable
-        Takes a line on exposures that are measured again, or dropped.
+        Takes a line on exposures that were moved, are measured again, or dropped.
     waiting : collection of (camera, exposure), optional
         Exposures that are left as they are, even if their files have changed.
-    moved : callable, optional
-        Called when the store keeps new places of files.
     announced : set of (camera, exposure), optional
         Exposures of which `say` was told before that they are measured again; those of this call are added.
 
     Returns
     -------
-    list of Exposure
+    Reconciled
 
     Raises
     ------
@@ -130,36 +143,34 @@ def to_measure(
     known = {} if is_empty else store.known()
     _forget_regrouped(store, found, known, say)
     _require_same_settings(store, found, None if is_empty else known)
-    todo, elsewhere = [], []
-    ids_by_reason: dict[str, list[str]] = {}
-    announced = set() if announced is None else announced
     ready = [e for e in found.exposures if e.key not in waiting]
-    for exposure in ready:
-        key = exposure.key
-        kept = known.get(key)
-        reason = "" if kept is None else _stale(kept, exposure, settings)
-        if reason and key not in announced:
-            ids_by_reason.setdefault(reason, []).append(exposure.exposure)
-            announced.add(key)
-        if kept is None or reason:
-            todo.append(exposure)
-        elif _is_elsewhere(kept, exposure):
-            elsewhere.append(exposure)
-    if elsewhere:
-        n = len(elsewhere)
+    held = [e for e in ready if e.key in known]
+    reasons = {e.key: reason for e in held if (reason := _stale(known[e.key], e, settings))}
+    moved = [e for e in held if e.key not in reasons and _is_elsewhere(known[e.key], e)]
+    if moved:
+        n = len(moved)
         say(
             f"{n} measured {'exposure was' if n == 1 else 'exposures were'} moved: the new places of the files are kept"
         )
-        store.keep_places(elsewhere)
-        moved()
-    for reason, names in ids_by_reason.items():
-        names_text = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"
-        say(f"{names_text}: measured again, {reason}")
+        store.keep_places(moved)
+    _say_reasons(reasons, set() if announced is None else announced, say)
     store.retry({path_text(f) for e in ready for f in e.files} | {path_text(s.path) for s in found.skipped}, _is_mended)
     for failure in found.failures:
         name = printable(path_text(failure.path.name))
         store.add_failure(Failure(path_text(failure.path), "", "", name, failure.status, failure.reason))
-    return todo
+    return Reconciled([e for e in ready if e.key not in known or e.key in reasons], bool(moved))
+
+
+def _say_reasons(reasons: Mapping[ExposureKey, str], announced: set[ExposureKey], say: Say) -> None:
+    """Say once of each exposure why it is measured again; those told of are added to `announced`."""
+    ids_by_reason: dict[str, list[str]] = {}
+    for key, reason in reasons.items():
+        if key not in announced:
+            ids_by_reason.setdefault(reason, []).append(key[1])
+            announced.add(key)
+    for reason, names in ids_by_reason.items():
+        names_text = f"{len(names)} exposures" if len(names) > 3 else f"exposure {', '.join(names)}"
+        say(f"{names_text}: measured again, {reason}")
 
 
 def _require_same_settings(store: Store, found: Discovery, known: Mapping[ExposureKey, Known] | None) -> None:

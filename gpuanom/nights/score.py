@@ -23,7 +23,7 @@ from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
 from gpuanom.nights.found_files import tell_of_files, tell_of_others, why_nothing
 from gpuanom.nights.new_exposures import NewExposures
-from gpuanom.nights.preparation import Existing, run_arguments, store_path
+from gpuanom.nights.preparation import Existing, RunArguments, run_arguments, store_path
 from gpuanom.nights.progress import with_bar
 from gpuanom.nights.scored_before import as_before
 from gpuanom.nights.unfinished import share_of
@@ -149,12 +149,8 @@ def score(
         say_device=events.device if not cluster else lambda _about: None,
     )
     models = _loaded(model_files)
-    found = discover(run.paths, run.settings) if run.paths else Discovery((), (), ())
-    tell_of_files(found, events)
     overwrites = existing == "overwrite"
-    nothing_held = overwrites or not _holds(run.folder)
-    if not found.exposures and nothing_held and (run.paths or overwrites or run.folder is None):
-        raise InputError(why_nothing(found))
+    found = _found(run, overwrites, events)
     path = store_path(run.folder, existing, run.paths)
     effective, references = run.settings, run.references
     is_sound = unchanged(None if run.paths else path)  # what was checked once is not checked again
@@ -171,28 +167,8 @@ def score(
             events.say(printable(line))
         if overwrites:
             store.clear()
-        if models is not None:
-            models.require_features(store.model())
-        found = plan.with_held_files(run.paths, found, store, effective)
-        if models is not None:
-            models.tell_of_cameras((e.camera for e in found.exposures), lambda line: events.say(printable(line)))
-        share = None
-        if shard is not None:
-            n_found, share = len(found.exposures), share_of(found, *shard)
-            found = plan.shard(found, *shard)
-            events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
-        todo = plan.to_measure(store, found, effective, events.say)
-        if run.paths:
-            store.plan(todo, share)
-        events.plan(len(todo), len(found.exposures) - len(todo))
         new = NewExposures(effective, run.backends, device, run.threads, cluster, models, events)
-        named = {e.key for e in found.exposures} if run.paths else None
-        unread = new.measure(store, todo, named)
-        store.finished(todo)
-        if line := unfinished_line(None, store.n_unmeasured()):
-            events.say(line)
-        if named is not None:
-            tell_of_others(store, named, events.say)
+        unread = _measured(store, run.paths, found, shard, new)
         # Nothing of the tables is needed before the exposures are measured. In a long run `import_tables` has imported
         # them, and SciPy with them, by now.
         from gpuanom.tables import build as tables
@@ -202,6 +178,45 @@ def score(
         failures = [*store.failures(), *unread]
     written = writing.write(result.plain, run.folder, run.formats) if run.folder else []
     return _night(result, failures, written, len(unread), run.folder)
+
+
+def _found(run: RunArguments, overwrites: bool, events: Events) -> Discovery:
+    """The exposures among the inputs, of which `events` is told; an error where there is nothing to score."""
+    found = discover(run.paths, run.settings) if run.paths else Discovery((), (), ())
+    tell_of_files(found, events)
+    nothing_held = overwrites or not _holds(run.folder)
+    if not found.exposures and nothing_held and (run.paths or overwrites or run.folder is None):
+        raise InputError(why_nothing(found))
+    return found
+
+
+def _measured(
+    store: Store, paths: Sequence[str | Path], found: Discovery, shard: tuple[int, int] | None, new: NewExposures
+) -> list[Failure]:
+    """Measure what the store lacks of the exposures found; return those whose stamps could not be read again."""
+    settings, models, events = new.settings, new.models, new.events
+    if models is not None:
+        models.require_features(store.model())
+    found = plan.with_held_files(paths, found, store, settings)
+    if models is not None:
+        models.tell_of_cameras((e.camera for e in found.exposures), lambda line: events.say(printable(line)))
+    share = None
+    if shard is not None:
+        n_found, share = len(found.exposures), share_of(found, *shard)
+        found = plan.shard(found, *shard)
+        events.say(f"shard {shard[0]}/{shard[1]}: {len(found.exposures)} of {n_found} exposures")
+    todo = plan.reconcile(store, found, settings, events.say).todo
+    if paths:
+        store.plan(todo, share)
+    events.plan(len(todo), len(found.exposures) - len(todo))
+    named = {e.key for e in found.exposures} if paths else None
+    unread = new.measure(store, todo, named)
+    store.finished(todo)
+    if line := unfinished_line(None, store.n_unmeasured()):
+        events.say(line)
+    if named is not None:
+        tell_of_others(store, named, events.say)
+    return unread
 
 
 def _cluster_choice(scheduler: Any, workers: Any, timeout: Any, performance_report: Any) -> ClusterChoice:

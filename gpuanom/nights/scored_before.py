@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuanom.errors import OutputError
+from gpuanom.nights.events import Say
 from gpuanom.settings import Settings, difference
 from gpuanom.store.store import NAME, Store
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def as_before(
-    path: Path, settings: Settings | None, references: References | None, say: Callable[[str], None]
+    path: Path, settings: Settings | None, references: References | None, say: Say
 ) -> tuple[Settings, References | None]:
     """Return settings and references for a store without new inputs: those given, or else those of the last time.
 
@@ -57,9 +57,7 @@ def scored_last(folder: Path) -> Settings | None:
         return None  # scoring the night will say what is wrong
 
 
-def _as_scored_last(
-    store: Store, references: References | None, say: Callable[[str], None]
-) -> tuple[Settings, References | None]:
+def _as_scored_last(store: Store, references: References | None, say: Say) -> tuple[Settings, References | None]:
     """How the night was scored last, but compared with the given references if there are any."""
     from gpuanom.scoring.histograms.flat_reference import FlatReferences
     from gpuanom.tables import build as tables

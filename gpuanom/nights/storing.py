@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gpuanom.errors import OutputError
 from gpuanom.measuring.processes import Processes
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.nights.events import Events
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.store.store import Store
@@ -21,14 +21,14 @@ EVERY = 0.25
 """Longest time of one transaction, seconds: a disk takes 10 ms or more for each transaction, however small."""
 
 
-def fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | Cluster, events: Events) -> None:
+def fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Threads | Cluster, events: Events) -> None:
     """Measure exposures and store the measurements; an exposure is reported as done once it is on disk.
 
     Parameters
     ----------
     store : Store
     todo : sequence of Exposure
-    measurers : Processes, Works or Cluster
+    measurers : Processes, Threads or Cluster
     events : Events
 
     Raises
@@ -51,8 +51,8 @@ def fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | 
 
     last = -EVERY
     try:
-        with measurers as works:
-            for exposure, result, seconds in works.measured(todo):
+        with measurers as running:
+            for exposure, result, seconds in running.measured(todo):
                 store.begin()
                 if isinstance(result, Failure):
                     store.add_failure(result)
@@ -60,7 +60,7 @@ def fill(store: Store, todo: Sequence[Exposure], measurers: Processes | Works | 
                     store.add(result)
                 waiting.append((exposure, result, seconds))
                 # A measurement is written to disk at once, unless the next one is done already.
-                if not works.is_behind() or time.monotonic() - last >= EVERY:
+                if not running.is_behind() or time.monotonic() - last >= EVERY:
                     commit()
                     last = time.monotonic()
     except BaseException:

@@ -20,10 +20,10 @@ import numpy as np
 from gpuanom import arguments
 from gpuanom.display import counted
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
-from gpuanom.files import State, state_of
+from gpuanom.files import state_of
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
 from gpuanom.fits.explain import decisions, doubtful, untold_bands
-from gpuanom.measuring.threads import Works
+from gpuanom.measuring.threads import Threads
 from gpuanom.naming import path_text
 from gpuanom.nights import plan
 from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts
@@ -31,6 +31,7 @@ from gpuanom.nights.arrivals import Arrivals, Pace, without_unfinished
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.fresh_page import page_of
 from gpuanom.nights.preparation import run_arguments, store_path
+from gpuanom.nights.retries import Retries
 from gpuanom.nights.watched_ranks import Ranking, Ranks
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.scoring.histograms.given_references import require_reference
@@ -44,14 +45,14 @@ _log = logging.getLogger("gpuanom")
 INCOMPLETE = "incomplete"
 """The status of a file that is unfinished and has not changed for long."""
 
-_SHARE = 10.0
+_MEASURING_PER_RANKING = 10.0
 """Measuring takes at least so many times as long as ranking all exposures again."""
-_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
-"""Seconds until a file that the system refused to read is tried again: the first pause, doubled up to the longest."""
 LASTING = 60.0
 """Seconds of trouble with the folder or store after which a watch that need not stay (`Pace.once`) ends with it."""
-_LONGEST = 20.0
+_MEASURING = 20.0
 """Seconds of measuring between two looks at the folder, when many exposures wait."""
+_WAIT_FOR_STORE = 60.0
+"""Seconds that a watch which was told to stop waits for its store: somebody may have a survey open for some of them."""
 
 
 def watch(
@@ -126,24 +127,23 @@ def watch(
     page = page_of(folder, report, run.threads, events.say)
     patience = min(pace.patience, pace.settle) if pace.once else pace.patience
     arrivals = Arrivals(run.paths, pace.settle, patience, folder)
-    with Alerts(folder, hook, events.say) as alerts, Works(run.settings, backends, run.threads, events.debug) as works:
+    with (
+        Alerts(folder, hook, events.say) as alerts,
+        Threads(run.settings, backends, run.threads, events.debug) as measuring,
+    ):
         ranking = Ranking(folder, backends[0], run.references, run.formats, alerts, float(deviation), least, page)
-        _Watch(path, run.settings, pace, events, arrivals, works, ranking).run()
-
-
-_PATIENCE = 60.0
-"""Seconds that a watch which was told to stop waits for its store: somebody may have a survey open for some of them."""
+        _Watch(path, run.settings, pace, events, arrivals, measuring, ranking).run()
 
 
 class _Watch:
     """A running watch."""
 
     def __init__(
-        self, path: Path, settings: Settings, pace: Pace, events: WatchEvents, arrivals: Arrivals, works: Works,
+        self, path: Path, settings: Settings, pace: Pace, events: WatchEvents, arrivals: Arrivals, threads: Threads,
         ranking: Ranking,
     ) -> None:  # fmt: skip
         self._path, self._settings, self._pace, self._events = path, settings, pace, events
-        self._arrivals, self._works, self._page = arrivals, works, ranking.page
+        self._arrivals, self._threads, self._page = arrivals, threads, ranking.page
         self._ranks = Ranks(ranking, settings, events)
         self._remembered = Remembered()
         self._files = KnownFiles()
@@ -155,10 +155,7 @@ class _Watch:
         """Kinds of what may surprise about files that were told."""
         self._announced_again: set[ExposureKey] = set()
         """Exposures of which it was said that they are measured again, and that wait for it."""
-        self._tried: dict[ExposureKey, tuple[State | None, ...]] = {}
-        """Exposures that failed, wholly or in part, with the states of their files at that time."""
-        self._due: dict[ExposureKey, tuple[float, float]] = {}
-        """Exposures, and files as ("", path), that could not be read: the time of the next try, and the pause."""
+        self._retries = Retries()
         self._dirty = True
         """Whether the tables may differ from the store."""
         self._unfinished = True
@@ -223,17 +220,14 @@ class _Watch:
 
     def _round(self) -> None:
         """Look, measure for a while, rank."""
-        now = time.monotonic()
-        due = {key: value for key, value in self._due.items() if value[0] <= now}
+        due = self._retries.due()
         changed = self._arrivals.look()
         self._say_troubles()
         if changed or self._unfinished or due:
             todo = self._planned()
             batch = self._batch(todo)
             self._unfinished = not self._measure(batch) or len(todo) > len(batch)
-            for key, value in due.items():
-                if self._due.get(key) == value:  # it was not tried in this round, or is gone
-                    self._refused(key)
+            self._retries.postpone_untried(due)
             if self._dirty:
                 self._rank()
         # To make the page of a survey takes a minute: it then gets a tenth of the time, as if exposures waited.
@@ -249,17 +243,11 @@ class _Watch:
                     self._events.say(trouble)
         self._troubles = troubles
 
-    def _refused(self, key: ExposureKey) -> None:
-        """Note that the system refused to read an exposure or file, which is tried again later."""
-        _, before = self._due.get(key, (0.0, _PAUSE / 2))
-        pause = min(2 * before, _LONGEST_PAUSE)
-        self._due[key] = time.monotonic() + pause, pause
-
     def _batch(self, todo: Sequence[Exposure]) -> Sequence[Exposure]:
         """As many exposures as take some seconds to measure; more where ranking takes long."""
         if not self._seconds_each:
             return todo[:4]
-        return todo[: max(4, int(max(_LONGEST, _SHARE * self._ranks.seconds) / self._seconds_each))]
+        return todo[: max(4, int(max(_MEASURING, _MEASURING_PER_RANKING * self._ranks.seconds) / self._seconds_each))]
 
     def _planned(self) -> list[Exposure]:
         """The exposures that are to be measured now."""
@@ -279,24 +267,15 @@ class _Watch:
             found = plan.with_held_files(paths, found, store, settings, self._files)
             found = without_unfinished(found, given_up, arrivals)
             waiting = {e.key for e in found.exposures if not self._is_ready(e)}
-            todo = plan.to_measure(
-                store, found, settings, self._events.say, waiting, self._have_moved, self._announced_again
-            )
+            todo, have_moved = plan.reconcile(store, found, settings, self._events.say, waiting, self._announced_again)
             after = store.failures()
-        refused = {("", path_text(f.path)) for f in found.failures if f.status in RETRIED}
-        for place in [place for place in self._due if not place[0] and place not in refused]:
-            del self._due[place]
-        for place in refused - self._due.keys():
-            self._refused(place)
+        self._retries.refused_files({path_text(f.path) for f in found.failures if f.status in RETRIED})
         for failure in after:
             if failure not in before:
                 self._events.say(f"failed {failure.file}: {failure.reason}")
-        self._dirty = self._dirty or before != set(after)
+        self._dirty = self._dirty or have_moved or before != set(after)
         self._events.plan(len(todo), len(found.exposures) - len(todo))
         return todo
-
-    def _have_moved(self) -> None:
-        self._dirty = True
 
     def _say_decisions(self, found: Discovery) -> None:
         """Say what `gpuanom score` says of the files that have come, each once."""
@@ -317,9 +296,7 @@ class _Watch:
     def _is_ready(self, exposure: Exposure) -> bool:
         """Whether all files of an exposure are settled, and differ from those that failed before."""
         files = exposure.files_and_masks
-        key = exposure.key
-        is_due = key in self._due and self._due[key][0] <= time.monotonic()
-        if key in self._tried and self._tried[key] == self._arrivals.states(files) and not is_due:
+        if self._retries.waits(exposure.key, self._arrivals.states(files)):
             return False
         return all(self._arrivals.is_settled(file) for file in files)
 
@@ -328,7 +305,7 @@ class _Watch:
         kept = True
         states = {e.key: self._arrivals.states(e.files_and_masks) for e in todo}
         start = time.perf_counter()
-        for n, (exposure, result, seconds) in enumerate(self._works.measured(todo), start=1):
+        for n, (exposure, result, seconds) in enumerate(self._threads.measured(todo), start=1):
             self._seconds_each = (time.perf_counter() - start) / n
             key = exposure.key
             if tuple(map(state_of, exposure.files_and_masks)) != states[key]:
@@ -344,14 +321,7 @@ class _Watch:
             self._announced_again.discard(key)
             statuses = [result.status] if isinstance(result, Failure) else [c.status for c in result.outline]
             refused = any(status in RETRIED for status in statuses)
-            if isinstance(result, Failure) or refused:
-                self._tried[key] = states[key]
-            else:
-                self._tried.pop(key, None)
-            if refused:
-                self._refused(key)
-            else:
-                self._due.pop(key, None)
+            self._retries.measured(key, states[key], failed=isinstance(result, Failure), refused=refused)
             if isinstance(result, Measurement):
                 self._ranks.new[key] = exposure.band
             self._events.done(exposure, result, seconds)
@@ -374,7 +344,7 @@ class _Watch:
                 break
             except StoreBusyError as error:
                 if self._pace.stop.is_set():
-                    last = min(last, time.monotonic() + _PATIENCE)
+                    last = min(last, time.monotonic() + _WAIT_FOR_STORE)
                 if time.monotonic() > last:
                     raise
                 self._events.waiting(str(error))

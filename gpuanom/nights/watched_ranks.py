@@ -20,7 +20,7 @@ import numpy as np
 from gpuanom.backends.protocol import Backend
 from gpuanom.nights.alerts import Alerts, alert, notice
 from gpuanom.nights.events import WatchEvents
-from gpuanom.nights.fresh_page import NoPage
+from gpuanom.nights.fresh_page import Page
 from gpuanom.records import DatasetKey, ExposureKey
 from gpuanom.review.opened import key_of, plain_rows
 from gpuanom.scoring.evidence import stored_null
@@ -53,7 +53,7 @@ class Ranking:
     alerts: Alerts
     deviation: float
     least: int
-    page: NoPage
+    page: Page
 
 
 @dataclass

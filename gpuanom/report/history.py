@@ -18,7 +18,7 @@ from gpuanom.display import counted
 from gpuanom.errors import GpuanomError, OutputError, printable
 from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import natural_key, path_text
-from gpuanom.records import ExposureKey
+from gpuanom.records import DatasetKey, ExposureKey
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.ccds import outline_value, short
 from gpuanom.review.opened import ScoredNight, key_of, open_night
@@ -154,7 +154,7 @@ def _of_night(
     name: str, exposures: list[dict[str, Any]], of_ccds: Mapping[ExposureKey, list[dict[str, Any]]]
 ) -> dict[str, Any]:
     """What the history keeps of one night."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[DatasetKey, list[dict[str, Any]]] = {}
     for row in exposures:
         groups.setdefault((row["camera"], row["band"]), []).append(row)
     ccds: dict[str, dict[str, list[int]]] = {}

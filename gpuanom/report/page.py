@@ -18,7 +18,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.files import make_folder, whole_file
 from gpuanom.naming import path_text
-from gpuanom.records import KINDS, ExposureKey
+from gpuanom.records import KINDS, DatasetKey, ExposureKey
 from gpuanom.report import ccds
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.causes import causes_in, trigger
@@ -26,7 +26,7 @@ from gpuanom.report.course import latest, limits
 from gpuanom.report.explanations import EXPLANATIONS
 from gpuanom.report.found import found_shapes
 from gpuanom.report.pictures import Pictures, pictures
-from gpuanom.report.proof import Residuals, proof
+from gpuanom.report.proof import Residuals, RowsOfCcds, proof
 from gpuanom.review import impact, labels
 from gpuanom.review.opened import ScoredNight, key_of
 from gpuanom.scoring.verdict.levels import ODD
@@ -130,13 +130,7 @@ def write_report(
                 threads=threads,
                 cache=night.folder / CACHE if cache else None,
             )
-            detail = _detail(shown_pictures, rows, night)
-            opened_at = trigger(row) if row.get("verdict") in ODD else None
-            found = residuals.of(row, of_ccds) if opened_at is not None else {}
-            if opened_at is not None and opened_at.about == "background":
-                detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
-            detail["found"] = found_shapes(found, shown_pictures, row, rows)
-            block(file, f"d{i}", detail)
+            block(file, f"d{i}", _detail(night, shown_pictures, residuals, row, of_ccds))
             if shown_pictures.mosaic:
                 pictured.append(i)
             if shown_pictures.missing:
@@ -148,18 +142,26 @@ def write_report(
     return troubles
 
 
-def _detail(shown: Pictures, rows: Sequence[dict[str, Any]], night: ScoredNight) -> dict[str, Any]:
+def _detail(
+    night: ScoredNight, shown: Pictures, residuals: Residuals, row: dict[str, Any], of_ccds: RowsOfCcds
+) -> dict[str, Any]:
     """The data of one exposure beyond its row of the table."""
+    rows = of_ccds.get(key_of(row), [])
     names = ccds.columns(night.tables.ccds.colnames)
-    numbers = [[ccds.short(row[name]) for name in names] for row in rows]
-    return {**vars(shown), "ccds": numbers, "verdicts": ccds.verdicts(rows)}
+    numbers = [[ccds.short(ccd[name]) for name in names] for ccd in rows]
+    opened_at = trigger(row) if row.get("verdict") in ODD else None
+    found = residuals.of(row, of_ccds) if opened_at is not None else {}
+    detail = {**vars(shown), "ccds": numbers, "verdicts": ccds.verdicts(rows)}
+    if opened_at is not None and opened_at.about == "background":
+        detail["proof"] = proof(found, shown, row, rows, opened_at.outline)
+    return {**detail, "found": found_shapes(found, shown, row, rows)}
 
 
 def _about(
     night: ScoredNight,
     shown: Sequence[int],
     pictured: Sequence[int],
-    of_ccds: dict[ExposureKey, list[dict[str, Any]]],
+    of_ccds: RowsOfCcds,
     leakage: float,
     reload: float | None,
 ) -> dict[str, Any]:
@@ -215,9 +217,7 @@ def _about(
     }
 
 
-def _usual(
-    night: ScoredNight, dataset: tuple[str, str], of_ccds: dict[ExposureKey, list[dict[str, Any]]]
-) -> dict[str, list[float]]:
+def _usual(night: ScoredNight, dataset: DatasetKey, of_ccds: RowsOfCcds) -> dict[str, list[float]]:
     """The usual ellipticity of each CCD of a dataset, rounded."""
     rows = [of_ccds.get(key_of(row), []) for row in night.exposures if (row["camera"], row["band"]) == dataset]
     return {name: [round(e, 5) for e in usual] for name, usual in impact.usual_ellipticity(rows).items()}

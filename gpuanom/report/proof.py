@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpuanom.backends.pattern_layout import map_side, step_places
-from gpuanom.records import DatasetStatistics, Doubles, ExposureKey, Flags, FloatImage, Turn
+from gpuanom.records import DatasetKey, DatasetStatistics, Doubles, ExposureKey, Flags, FloatImage, Turn
 from gpuanom.report.ccds import outline_value
 from gpuanom.report.pictures import Pictures, data_url, encoded_picture
 from gpuanom.review.mosaic import mosaic
@@ -32,6 +32,7 @@ LEAST_SPAN = 0.1
 """The colours of a map extend to at least so many sigma: white noise of a cell of 32 x 32 pixels has 0.03."""
 
 RowsOfCcds = Mapping[ExposureKey, Sequence[Mapping[str, Any]]]
+"""The rows of the table of CCDs, by exposure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +62,9 @@ class Residuals:
 
     def __init__(self, night: ScoredNight) -> None:
         self._night = night
-        self._datasets: dict[tuple[str, str], tuple[DatasetStatistics, dict[str, StaticPattern], Doubles]] = {}
+        self._datasets: dict[DatasetKey, tuple[DatasetStatistics, dict[str, StaticPattern], Doubles]] = {}
 
-    def of(
-        self, row: Mapping[str, Any], rows: Mapping[ExposureKey, Sequence[Mapping[str, Any]]]
-    ) -> dict[str, Residual]:
+    def of(self, row: Mapping[str, Any], rows: RowsOfCcds) -> dict[str, Residual]:
         """Return what the CCDs of an exposure show beyond their static patterns.
 
         Parameters
@@ -107,7 +106,7 @@ class Residuals:
         return found
 
     def _static(
-        self, dataset: tuple[str, str], rows: RowsOfCcds
+        self, dataset: DatasetKey, rows: RowsOfCcds
     ) -> tuple[DatasetStatistics, dict[str, StaticPattern], Doubles]:
         with self._opened() as store:
             statistics = store.statistics(*dataset, NAMES)

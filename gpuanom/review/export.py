@@ -235,13 +235,13 @@ def bad_expid(night: ScoredNight, chosen: Chosen, ccd_z: float | None = None) ->
         lines += [f"{exposure} {'; '.join(r.text for r in reasons)}" for (_, exposure), reasons in chosen.items()]
         lines = list(map(printable, lines))
         return "\n".join(lines) + "\n"
-    whole: set[ExposureKey] = set()
+    listed_whole: set[ExposureKey] = set()
     for key, ccd, reasons in _ccds(night, chosen, ccd_z):
         text = "; ".join(r.text for r in reasons)
         if all(r.ccds is not None or (ccd_z is not None and is_background(r.kind)) for r in reasons):
             lines.append(f"{key[1]}-{ccd} {text}")
-        elif key not in whole:
-            whole.add(key)
+        elif key not in listed_whole:
+            listed_whole.add(key)
             lines.append(f"{key[1]} {text}")
     return "\n".join(map(printable, lines)) + "\n"
 
@@ -306,10 +306,11 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
         When a path holds a control character, such as a line break, which the list cannot hold.
     """
     lines = []
+    # The file of an exposure of which some CCDs are bad holds good CCDs too.
+    left_out = set(whole(chosen))
     for row in night.exposures:
         key = key_of(row)
-        # The file of an exposure of which some CCDs are bad holds good CCDs too.
-        if any(r.ccds is None for r in chosen.get(key, [])) or not row["n_ccd_used"]:
+        if key in left_out or not row["n_ccd_used"]:
             continue
         for file in night.found[key].files:
             path = path_text(file)

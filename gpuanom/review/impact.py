@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpuanom.records import ExposureKey
+from gpuanom.records import DatasetKey, ExposureKey
 from gpuanom.review.opened import ScoredNight, key_of
 from gpuanom.scoring.verdict.levels import ODD
 
@@ -125,7 +125,7 @@ def impacts(night: ScoredNight, leakage: float = LEAKAGE) -> dict[ExposureKey, I
     dict of ExposureKey to Impact
     """
     of_ccds = night.ccds()
-    members: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    members: dict[DatasetKey, list[dict[str, Any]]] = {}
     for row in night.exposures:
         members.setdefault((row["camera"], row["band"]), []).append(row)
     found = {}

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from gpuanom.errors import InputError, printable
 from gpuanom.files import LABELS, one_at_a_time, write_text
 from gpuanom.naming import natural_key
+from gpuanom.records import ExposureKey
 from gpuanom.review import excluded_visits, marked
 
 NAME = "labels.csv"
@@ -289,7 +290,7 @@ def moment(time: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def placed(labels: Iterable[Label], exposures: Iterable[tuple[str, str]]) -> tuple[list[Label], list[Label]]:
+def placed(labels: Iterable[Label], exposures: Iterable[ExposureKey]) -> tuple[list[Label], list[Label]]:
     """Fill in missing cameras of labels, and separate labels that belong to no exposure of the night.
 
     Parameters

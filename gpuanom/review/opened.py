@@ -16,7 +16,17 @@ from gpuanom import arguments, display
 from gpuanom.backends.choice import select
 from gpuanom.errors import InputError, OutputError
 from gpuanom.naming import lines_on_idle, path_text
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Exposure, ExposureKey, Integers
+from gpuanom.records import (
+    BACKGROUND,
+    FLAT_BACKGROUND,
+    KINDS,
+    Dataset,
+    DatasetKey,
+    Doubles,
+    Exposure,
+    ExposureKey,
+    Integers,
+)
 from gpuanom.scoring.histograms.comparison import Comparison
 from gpuanom.scoring.histograms.given_references import given_references
 from gpuanom.scoring.histograms.reference import References
@@ -88,10 +98,10 @@ class ScoredNight:
     settings: Settings
     tables: Tables
     exposures: list[dict[str, Any]]
-    datasets: dict[tuple[str, str], Dataset]
-    references: dict[tuple[str, str], Comparison]
+    datasets: dict[DatasetKey, Dataset]
+    references: dict[DatasetKey, Comparison]
     found: dict[ExposureKey, Exposure]
-    _place: dict[ExposureKey, tuple[tuple[str, str], int]]
+    _place: dict[ExposureKey, tuple[DatasetKey, int]]
     saved: References | None = None
     n_unmeasured: int = 0
 
@@ -152,7 +162,7 @@ class ScoredNight:
         means = (None,) * len(KINDS) if compared is None else compared.means(i)
         return tuple(Histogram(kind, counts[k], means[k]) for k, kind in enumerate(KINDS))
 
-    def means(self, dataset: tuple[str, str]) -> tuple[Doubles | None, ...]:
+    def means(self, dataset: DatasetKey) -> tuple[Doubles | None, ...]:
         """The mean histograms that most exposures of a dataset are compared with, once a kind; None without any.
 
         Parameters

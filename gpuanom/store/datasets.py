@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpuanom.naming import natural_key
-from gpuanom.records import KINDS, Dataset
+from gpuanom.records import KINDS, Dataset, DatasetKey
 from gpuanom.store.schema import explaining_damage
 from gpuanom.store.transactions import Transactions
 
@@ -21,7 +21,7 @@ class Datasets(Transactions):
         with self._explaining_errors():
             return int(self._db.execute("SELECT count(*) FROM exposures").fetchone()[0])
 
-    def dataset_sizes(self) -> dict[tuple[str, str], int]:
+    def dataset_sizes(self) -> dict[DatasetKey, int]:
         """Return the number of measured exposures of each dataset by camera and band, in the order of these."""
         query = "SELECT camera, band, count(*) FROM exposures GROUP BY camera, band ORDER BY camera, band"
         with self._explaining_errors():
@@ -43,7 +43,7 @@ class Datasets(Transactions):
             found = [self._db.execute(query + one, (camera, band, name)).fetchone() for name in names]
         return dict(row for row in found if row is not None)
 
-    def dataset_keys(self) -> list[tuple[str, str]]:
+    def dataset_keys(self) -> list[DatasetKey]:
         """Return camera and band of the datasets, in this order."""
         return list(self.dataset_sizes())
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
-from gpuanom.records import CcdMeasurement, Exposure, Version
+from gpuanom.records import CcdMeasurement, Exposure, ExposureKey, Version
 from gpuanom.settings import Settings
 from gpuanom.store.ccd_columns import NO_AXES
 from gpuanom.store.file_places import files_json, lists_of, locator, texts_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def measured_exposures(
     db: sqlite3.Connection, located: Callable[[str], str] | None = None
-) -> dict[tuple[str, str], Exposure]:
+) -> dict[ExposureKey, Exposure]:
     """Return the measured exposures by camera and id, without their remarks.
 
     Parameters
@@ -135,9 +135,9 @@ def exposure_columns(
     return columns
 
 
-def source_counts(db: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str, int]]]:
+def source_counts(db: sqlite3.Connection) -> dict[ExposureKey, list[tuple[str, int]]]:
     """Return the names of the measured CCDs of each exposure and their numbers of sources, by camera and id."""
-    found: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    found: dict[ExposureKey, list[tuple[str, int]]] = {}
     rows = db.execute(
         "SELECT camera, exposure, name, n_sources FROM ccds WHERE status = 'ok' ORDER BY camera, exposure, position"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpuanom.records import ExposureKey
-from gpuanom.store.schema import explaining_damage, has_table
+from gpuanom.store.schema import explaining_damage, has_table, insert
 from gpuanom.store.store import Store
 
 _TABLES = ("exposures", "ccds", "ccd_columns", "statistics", "versions", "named_by_file")
@@ -35,6 +35,5 @@ def few_exposures(store: Store, keys: Sequence[ExposureKey]) -> Store:
                 continue
             for key in keys:
                 rows = store._db.execute(f"SELECT * FROM {table} WHERE camera = ? AND exposure = ?", key).fetchall()
-                if rows:
-                    db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+                insert(db, table, rows)
     return part

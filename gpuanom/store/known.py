@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gpuanom.records import ExposureKey
 from gpuanom.settings import NO_CHECKSUM, Settings
 from gpuanom.store.file_places import texts_of
 
@@ -32,9 +33,9 @@ class Known:
 def known_exposures(
     db: sqlite3.Connection,
     settings: Settings,
-    statistics: Mapping[tuple[str, str], str],
-    key: tuple[str, str] | None = None,
-) -> dict[tuple[str, str], Known]:
+    statistics: Mapping[ExposureKey, str],
+    key: ExposureKey | None = None,
+) -> dict[ExposureKey, Known]:
     """Return what a store knows of each exposure, by camera and id.
 
     Parameters

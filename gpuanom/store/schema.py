@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,6 +84,20 @@ def has_table(db: sqlite3.Connection, name: str) -> bool:
     """
     named = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
     return bool(db.execute(named, (name,)).fetchone()[0])
+
+
+def insert(db: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:
+    """Insert rows that have a value for each column of a table. The caller holds the transaction.
+
+    Parameters
+    ----------
+    db : Connection
+    table : str
+    rows : sequence of sequence
+        All of one length; there may be none.
+    """
+    if rows:
+        db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
 
 def open_database(

@@ -25,7 +25,7 @@ from gpuanom.records import Exposure, Failure
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE
 from gpuanom.store.exposure_rows import exposures_of
 from gpuanom.store.file_places import files_json, texts_of
-from gpuanom.store.schema import has_table
+from gpuanom.store.schema import has_table, insert
 
 NAME_TABLES = ("named_by_file", "renamed")
 """The tables that say under which id an exposure was measured."""
@@ -371,9 +371,7 @@ def _copy_rows(db: sqlite3.Connection, placed: Placed, number: int) -> None:
         if table in NAME_TABLES:
             continue
         name = _aside(db, table) if number else table
-        rows = [(*start, *row) for row in copy.rows(table)]
-        if rows:
-            db.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+        insert(db, name, [(*start, *row) for row in copy.rows(table)])
     _write_names(db, placed, number)
 
 
@@ -391,4 +389,4 @@ def _write_names(db: sqlite3.Connection, placed: Placed, number: int) -> None:
         db.execute(f"DELETE FROM {name} {where}", key)
     if e.file_named or measured_as:
         name = f"{prefix}{'named_by_file' if e.file_named else 'renamed'}"
-        db.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * (len(key) + 1))})", (*key, measured_as))
+        insert(db, name, [(*key, measured_as)])

@@ -29,6 +29,7 @@ from gpuanom.records import (
     Cells,
     DatasetStatistics,
     Exposure,
+    ExposureKey,
     Integers,
     Measurement,
     Singles,
@@ -62,7 +63,7 @@ class KeptStatistics:
         self._has_table = has_table(db, "statistics")
         """Whether the table exists: an old store that is only read has none."""
 
-    def names_by_exposure(self, key: tuple[str, str] | None = None) -> dict[tuple[str, str], str]:
+    def names_by_exposure(self, key: ExposureKey | None = None) -> dict[ExposureKey, str]:
         """Return `StatisticNames.text` of the statistics of each exposure that has any, by camera and id.
 
         Parameters

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from gpuanom.errors import OutputError
 from gpuanom.naming import Relocation, as_named_here, exists
-from gpuanom.records import DatasetStatistics, Exposure, Failure, Measurement, Singles, StatisticNames
+from gpuanom.records import DatasetStatistics, Exposure, ExposureKey, Failure, Measurement, Singles, StatisticNames
 from gpuanom.records.statistics import CcdPatterns
 from gpuanom.settings import Settings, difference
 from gpuanom.store import set_aside
@@ -42,7 +42,7 @@ from gpuanom.store.recorded_settings import (
     write_classifier,
     write_record,
 )
-from gpuanom.store.schema import explaining_damage, open_database
+from gpuanom.store.schema import explaining_damage, insert, open_database
 from gpuanom.store.set_aside import Copy, FailedFile, Placed
 from gpuanom.store.statistics import STATISTICS_TABLES, KeptStatistics
 from gpuanom.version import __version__
@@ -109,12 +109,12 @@ class Store(PlannedExposures):
         """Close the database."""
         self._db.close()
 
-    def known(self) -> dict[tuple[str, str], Known]:
+    def known(self) -> dict[ExposureKey, Known]:
         """Return what the store knows of each exposure, by camera and id."""
         with explaining_damage(self.path):
             return known_exposures(self._db, self.settings, self._statistics.names_by_exposure())
 
-    def other_settings(self, kept: Mapping[tuple[str, str], Known] | None = None) -> str:
+    def other_settings(self, kept: Mapping[ExposureKey, Known] | None = None) -> str:
         """Say how the settings of exposures differ from those of this run; empty if they do not differ.
 
         Parameters
@@ -142,12 +142,12 @@ class Store(PlannedExposures):
         """
         return measured_with(self._db, self.path)
 
-    def measured_exposures(self) -> dict[tuple[str, str], Exposure]:
+    def measured_exposures(self) -> dict[ExposureKey, Exposure]:
         """Return the measured exposures with the paths of their files, by camera and id."""
         with explaining_damage(self.path):
             return measured_exposures(self._db, self._located)
 
-    def source_counts(self) -> dict[tuple[str, str], list[tuple[str, int]]]:
+    def source_counts(self) -> dict[ExposureKey, list[tuple[str, int]]]:
         """Return the names of the measured CCDs of each exposure and their numbers of sources, by camera and id."""
         with explaining_damage(self.path):
             return source_counts(self._db)
@@ -177,10 +177,8 @@ class Store(PlannedExposures):
             self._forget(*e.key)
             db.execute("DELETE FROM failures WHERE camera = ? AND exposure = ?", e.key)
             db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", self._settings_row)
-            row = exposure_row(e, rows, self._settings_row[0], __version__)
-            db.execute(f"INSERT INTO exposures VALUES ({', '.join('?' * len(row))})", row)
-            ccds = [(e.camera, e.exposure, i, *ccd) for i, ccd in enumerate(rows.ccds)]
-            db.executemany(f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})", ccds)
+            insert(db, "exposures", [exposure_row(e, rows, self._settings_row[0], __version__)])
+            insert(db, "ccds", [(e.camera, e.exposure, i, *ccd) for i, ccd in enumerate(rows.ccds)])
             keep_columns(db, e.camera, e.exposure, __version__, rows.columns)
             if e.file_named:
                 db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
@@ -330,7 +328,7 @@ class Store(PlannedExposures):
             forget_planned(db)
             write_classifier(db, "")
 
-    def remove(self, keys: set[tuple[str, str]]) -> None:
+    def remove(self, keys: set[ExposureKey]) -> None:
         """Forget the exposures of these cameras and ids."""
         with self._transaction():
             for camera, exposure in sorted(keys):

@@ -209,23 +209,30 @@ def _ranked(
     model = store.model()
     with_statistics = settings.statistics and store.holds_statistics(NAMES)
     classifier = _classifier(store, model)
-    columns = columns_of_tables(with_statistics, bool(model), settings.statistics, classifier is not None)
+    columns = columns_of_tables(
+        statistics=with_statistics,
+        autoencoder=bool(model),
+        verdict=settings.statistics,
+        classifier=classifier is not None,
+    )
     is_survey = store.n_exposures() >= stored_null.SURVEY
     # A GPU's scores stay on the thread that has the GPU.
     many = is_survey and not backend.takes_encoded and sqlite3.threadsafety == 3
     keeps_nulls = is_survey and not store.read_only and references is None
+    of_exposures, of_ccds = columns
     how = DatasetRanking(
-        store,
-        settings,
-        backend,
-        references,
-        classifier,
-        with_statistics,
-        *columns,
-        keeps_nulls,
-        many,
-        keep,
-        alerts_pending,
+        store=store,
+        settings=settings,
+        backend=backend,
+        references=references,
+        classifier=classifier,
+        with_statistics=with_statistics,
+        exposure_columns=of_exposures,
+        ccd_columns=of_ccds,
+        keeps_nulls=keeps_nulls,
+        many=many,
+        keep=keep,
+        alerts_pending=alerts_pending,
     )
     sizes = store.dataset_sizes() if only is None else {only: 0}
     parts = _parts(how, sizes)

@@ -97,40 +97,31 @@ def columns_of_dataset(
         columns[name] = np.bincount(owner, ccds[name], minlength=n).astype(np.int64)
     used = ccds["status"] == "ok"
     columns["n_ccd_used"] = np.bincount(owner, used, minlength=n).astype(np.int64)
-    for kind, s in zip(KINDS, scores, strict=True):
-        for name in ("kl", "floor", "z", "p", "rank", "deviation", "angle", "alignment"):
-            columns[f"{kind}_{name}"] = getattr(s, name)
-        for name in s.local._fields:
-            columns[f"{kind}_local_{name}"] = getattr(s.local, name)
+    columns |= _score_columns(scores)
     with_wcs = statistic_columns.first_of_each(ccds["cd1_1"], owner, n)
     axes = np.concatenate([np.stack([ccds[name] for name in AXES], axis=1), np.full((1, 4), np.nan)])[with_wcs]
     for kind in ("source", "isophote"):
         columns[f"{kind}_position_angle"] = position_angles(columns[f"{kind}_angle"], axes)
     worst = statistic_columns.largest_of_each(printed_values(ccds["background_z"]), owner, n)[1]
     columns["worst_ccd"] = np.append(ccds["name"], "")[worst]
-    reasons = _reasons(ccds["reason"], owner, ~used)
-    spread = np.any([s.spread for s in scores], axis=0).tolist()
-    within_noise = _within_noise(np.stack([s.deviation for s in scores]), np.stack([s.z for s in scores])).tolist()
-    alone = not any((s.rank > 0).any() for s in scores)
-    of_size = comparable.notes(dataset, size)
     columns["file"] = [printable(files[0]) if files else "" for files in columns["files"]]
-    needed = ("camera", "band", "n_ccd_used", "n_sources", "background_rank", "source_rank", "remarks")
-    status_and_note = [
-        _status(
-            dict(zip(needed, values, strict=True)),
-            _few(reasons.get(i, ())),
-            spread[i],
-            within_noise[i],
-            no_reference,
-            alone,
-            of_size[i],
-        )
-        for i, values in enumerate(zip(*(list(columns[name]) for name in needed), strict=True))
-    ]
-    columns["status"] = [status for status, _ in status_and_note]
-    columns["note"] = [note for _, note in status_and_note]
+    reasons = _reasons(ccds["reason"], owner, ~used)
+    statuses = _statuses(columns, scores, reasons, comparable.notes(dataset, size), no_reference)
+    columns["status"] = [status for status, _ in statuses]
+    columns["note"] = [note for _, note in statuses]
     ccds["ccd"] = ccds["name"]
     return columns, ccds
+
+
+def _score_columns(scores: Sequence[Scores]) -> Columns:
+    """The columns of exposures that scores of orientations give."""
+    columns: Columns = {}
+    for kind, s in zip(KINDS, scores, strict=True):
+        for name in ("kl", "floor", "z", "p", "rank", "deviation", "angle", "alignment"):
+            columns[f"{kind}_{name}"] = getattr(s, name)
+        for name in s.local._fields:
+            columns[f"{kind}_local_{name}"] = getattr(s.local, name)
+    return columns
 
 
 def _reasons(reasons: Texts, owner: Integers, chosen: Flags) -> dict[int, list[str]]:
@@ -268,14 +259,41 @@ def _few(reasons: Sequence[str]) -> list[str]:
     return different[:3] + ([f"and {more} more CCDs (see the table of CCDs)"] if more else [])
 
 
+def _statuses(
+    columns: Columns,
+    scores: Sequence[Scores],
+    reasons: Mapping[int, Sequence[str]],
+    of_size: Sequence[tuple[str, str]],
+    no_reference: bool,
+) -> list[tuple[str, str]]:
+    """The status and the note of each exposure; `reasons` says by index of the exposure why CCDs were not measured."""
+    spread = np.any([s.spread for s in scores], axis=0).tolist()
+    within_noise = _within_noise(np.stack([s.deviation for s in scores]), np.stack([s.z for s in scores])).tolist()
+    alone = not any((s.rank > 0).any() for s in scores)
+    needed = ("camera", "band", "n_ccd_used", "n_sources", "background_rank", "source_rank", "remarks")
+    return [
+        _status(
+            dict(zip(needed, values, strict=True)),
+            _few(reasons.get(i, ())),
+            of_size[i],
+            spread=spread[i],
+            within_noise=within_noise[i],
+            no_reference=no_reference,
+            alone=alone,
+        )
+        for i, values in enumerate(zip(*(list(columns[name]) for name in needed), strict=True))
+    ]
+
+
 def _status(
     row: Mapping[str, Any],
     reasons: Sequence[str],
+    of_size: tuple[str, str],
+    *,
     spread: bool,
     within_noise: bool,
     no_reference: bool,
     alone: bool,
-    of_size: tuple[str, str],
 ) -> tuple[str, str]:
     """The status of an exposure, the gravest that applies, and the note with everything that a user should know."""
     notes = list(reasons)

@@ -69,7 +69,7 @@ def judged_alone(
         scores = known.placed(ranking.scores_by(dataset, compared, settings, backend))
         with_statistics = settings.statistics and part.holds_statistics(NAMES)
         statistics = part.statistics(known.camera, known.band, NAMES) if with_statistics else None
-        columns, _ = columns_of_tables(with_statistics, autoencoder=False, verdict=settings.statistics)
+        columns, _ = columns_of_tables(statistics=with_statistics, autoencoder=False, verdict=settings.statistics)
         found, ccds = columns_of_dataset(
             part, dataset, scores, statistics, settings.seed, known.patterns, size=known.size
         )

@@ -18,7 +18,7 @@ from gpuanom.tables.statistic_columns import CCD_STATISTIC_COLUMNS, EXPOSURE_STA
 
 
 def columns_of_tables(
-    statistics: bool, autoencoder: bool, verdict: bool = False, classifier: bool = False
+    *, statistics: bool, autoencoder: bool, verdict: bool = False, classifier: bool = False
 ) -> tuple[tuple[Column, ...], tuple[Column, ...]]:
     """Return the columns of the tables of exposures and of CCDs.
 

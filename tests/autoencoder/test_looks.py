@@ -10,8 +10,8 @@ from gpuanom.autoencoder.model import save
 from gpuanom.backends.choice import select
 from gpuanom.cli import main
 from gpuanom.report.page import write_report
-from gpuanom.review import evaluate
-from gpuanom.review.evaluate import KnownAnomaly
+from gpuanom.review import evaluate, known_anomalies
+from gpuanom.review.known_anomalies import KnownAnomaly
 from gpuanom.review.labels import Label
 from gpuanom.review.opened import open_night
 from gpuanom.tables.columns import AUTOENCODER_COLUMNS
@@ -52,7 +52,7 @@ def test_rates_of_the_errors(folder):
 def test_recall_by_the_errors(folder):
     night = open_night(folder / "out")
     known = [KnownAnomaly(by_rank(folder)[1], "", 1, "source", "known", "")]
-    (found,) = evaluate.recall(night, known, kinds=("autoencoder",))
+    (found,) = known_anomalies.recall(night, known, kinds=("autoencoder",))
     assert found.by == ("autoencoder",)
     assert found.ranks["autoencoder"] == (1, 10)
 

@@ -75,7 +75,8 @@ def score(inputs, out, paths=None, **options):
 
 def names_of(*, autoencoder):
     """The names of all columns of the two tables."""
-    return tuple([column.name for column in columns] for columns in columns_of_tables(True, autoencoder, verdict=True))
+    tables = columns_of_tables(statistics=True, autoencoder=autoencoder, verdict=True)
+    return tuple([column.name for column in columns] for columns in tables)
 
 
 def test_tables_have_what_is_promised(inputs, whole):

@@ -62,7 +62,7 @@ EQUIVALENT = {
     ),
     "background.cu: for (int start = 0; start <= n; start += THREADS) {": NOTHING_LEFT,
     "background.cu: for (int sweep = 0; sweep <= 30; sweep++) {": "a well-spread draw needs some six",
-    "background.cu: for (int p = 0; p <= 6; p++) {": "of the rotations: p = 6 has no q above it",
+    "background.cu: for (int p = 0; p <= 6; p++) { [2 of 2]": "of the rotations: p = 6 has no q above it",
     "background.cu: (theta <= 0.0 ? -1.0 : 1.0) / (fabs(theta) + sqrt(theta * theta + 1.0));": (
         "at theta = 0 both turns of 45 degrees make the term zero"
     ),
@@ -93,6 +93,9 @@ EQUIVALENT = {
     ),
     "repeats.cu: for (int step = 1; step <= WARP; step *= 2) {": "no lane is as high as 32: nothing is added",
     "repeats.cu: for (int i = blockIdx.x * warps + threadIdx.x / WARP; i <= n; i += gridDim.x * warps) {": NOTHING_LEFT,
+    "residual.cu: for (int row = 0; row <= CELL; row++) { [2 of 2]": (
+        "of the row too many, which no cell has, nothing is used: row >= n ends its turn"
+    ),
     "shapes.cu: for (int start = 0; start <= n_slots; start += CHOOSERS) {": NOTHING_LEFT,
     "shapes.cu: if (start + (int)threadIdx.x <= n && rank < SHAPES_A_CCD) list[rank] = pixel[first + entry];": (
         "the one too many writes what the last one writes"
@@ -116,7 +119,11 @@ EQUIVALENT = {
         "no two tiles have a pixel in common"
     ),
 }
-"""Damage that changes no result and does no harm: the damaged line, and the reason."""
+"""Damage that changes no result and does no harm: the damaged line, and the reason.
+
+Of damages that give equal lines of one file each has its number: `[2 of 3]` is the second one from the top. Where the
+number of equal lines changes, no mutant has the old name any more: the job fails until the reason is looked at again.
+"""
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ class Mutant:
 
     kind: str
     place: str
-    line: str  # the damaged line, as it stands in the source
+    line: str  # the damaged line, as it stands in the source; where several are equal, with its number among them
     original: str
     code: str
     launches: tuple[Path, ...]
@@ -144,11 +151,19 @@ class Mutant:
 def mutants(code: str, launches: tuple[Path, ...]) -> Iterator[Mutant]:
     """One mutant for each place that can be damaged."""
     blank = COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), code)
+    damages = []
+    places: dict[str, list[int]] = defaultdict(list)  # where the damages lie that give equal lines
     for kind, pattern, replacement in KINDS:
         for match in pattern.finditer(blank):
             damaged = code[: match.start()] + match.expand(replacement) + code[match.end() :]
             line = damaged[damaged.rfind("\n", 0, match.start()) + 1 :].split("\n", 1)[0].strip()
-            yield Mutant(kind, f"{place(code, match.start())}: {line}", line, code, damaged, launches)
+            where = place(code, match.start())
+            damages.append((kind, where, line, match.start(), damaged))
+            places[f"{where.split(':')[0]}: {line}"].append(match.start())
+    for kind, where, line, start, damaged in damages:
+        equal = sorted(places[f"{where.split(':')[0]}: {line}"])
+        named = f"{line} [{equal.index(start) + 1} of {len(equal)}]" if len(equal) > 1 else line
+        yield Mutant(kind, f"{where}: {line}", named, code, damaged, launches)
 
 
 def place(code: str, position: int) -> str:

@@ -147,10 +147,10 @@ def test_the_loops_of_statistics_are_loaded_where_they_are_needed(gpu, monkeypat
     loaded = []
     monkeypatch.setattr(threads, "load_statistics", lambda: loaded.append(True))
     backends, _ = choose("0")
-    with threads.Works(gpuanom.Settings(statistics=statistics), backends, 1, print):
+    with threads.Threads(gpuanom.Settings(statistics=statistics), backends, 1, print):
         assert loaded == [True] * statistics
     backends, _ = choose("cpu")
-    with threads.Works(gpuanom.Settings(), backends, 1, print):
+    with threads.Threads(gpuanom.Settings(), backends, 1, print):
         assert loaded == [True] * statistics
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sky import frozen
 
+from gpuanom.backends import pattern_layout
 from gpuanom.backends.choice import select
 from gpuanom.records import Unfit
 from steps.harness import DEFAULT, fitted, hand_made, real_crop, stack_of, unfit
@@ -33,7 +34,7 @@ def check_patterns(backend, images, bads, background, saturation=None):
     """All that the step adds up, against naive's, for the same background; returns it on the host."""
     stack = stack_of(backend, images, bads, saturation)
     found = measured(backend, stack, background)
-    background = backend.to_host(background)
+    background, cells = backend.to_host(background), pattern_layout.MOST_MAP_CELLS
     for i, image in enumerate(images):
         if not background.usable[i]:
             for name in EXACT:
@@ -43,7 +44,7 @@ def check_patterns(backend, images, bads, background, saturation=None):
             continue
         plane = unfit(None if bads is None else bads[i], Unfit.BACKGROUND)
         level = float("nan") if saturation is None else saturation[i]
-        expected = naive_patterns.measured(image, plane, background.coefficients[i], background.sigma[i], level)
+        expected = naive_patterns.measured(image, plane, background.coefficients[i], background.sigma[i], level, cells)
         for name in EXACT:
             np.testing.assert_array_equal(getattr(found, name)[i], expected[name], name)
         for name in ("fine_power", "coarse_power"):
@@ -98,6 +99,19 @@ def test_parts_of_both_spectra(backend):
     image = sky((515, 642), seed=4, stars=4)
     found = check_patterns(backend, [image], None, hand_made(backend, 1, sigma=30.0, coefficients=(1000.0, *5 * (0,))))
     assert (found.n_fine[0], found.n_coarse[0]) == (20, 2)
+
+
+def test_cells_of_the_map_that_are_larger_than_32_pixels(backend, monkeypatch):
+    """As on CCDs of over 2,048 cells: a block then adds up the rows of a cell of the map in several turns.
+
+    The launch is long enough to be kept for ThreadSanitizer, which alone notices a barrier missing between two turns.
+    """
+    monkeypatch.setattr(pattern_layout, "MOST_MAP_CELLS", 8)
+    shape = (300, 430)
+    background = hand_made(backend, 2, sigma=30.0, coefficients=(1000.0, 3.0, -2.0, 1.0, 0.5, -4.0))
+    images, bads = [sky(shape, seed=s, stars=5) for s in (9, 10)], [masks(shape, 9), None]
+    found = check_patterns(backend, images, bads, background, [6000.0, 6000.0])
+    assert found.map_sum.shape == (2, 2, 3)  # cells of 160 x 160 pixels
 
 
 def test_what_is_not_finite_is_bad(backend):
@@ -185,7 +199,7 @@ def test_ccds_of_a_stack_are_measured_apart(backend):
 
 
 @pytest.mark.parametrize(("n", "shape"), [(9, (128, 131)), (2, (517, 645))])
-def test_both_backends_give_the_same_bits(gpu, n, shape):
+def test_cpu_and_gpu_give_the_same_bits(gpu, n, shape):
     """Powers too: of a part alone, and of many parts of both kinds, masked ones among them."""
     images = [sky(shape, seed=s, stars=s % 3) for s in range(n)]
     bads = [None if s % 2 == 0 else masks(shape, s) for s in range(n)]

@@ -3,7 +3,7 @@
 Numba would write its files into ``__pycache__`` beside the sources. Those files stay when the
 package is uninstalled, and their folder then hides a checkout of the same name from Python. So the
 compiled loops are written to ``<user's cache folder>/gpuanom/numba/<versions and processor>/``, or
-below NUMBA_CACHE_DIR where that variable is set. Installations share them (`gpuanom.loop_digest`).
+below NUMBA_CACHE_DIR where that variable is set. Installations share them (`gpuanom.loops.digest`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ import numba
 import platformdirs
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-from gpuanom import compile_ahead, compiling
+from gpuanom import compiling
 from gpuanom.errors import GpuanomError
-from gpuanom.loop_digest import digest
+from gpuanom.loops import compile_ahead
+from gpuanom.loops.digest import digest
 
 PATIENCE = 60.0
 """Seconds to wait for another process that compiles the same loop, before this process compiles the loop itself."""

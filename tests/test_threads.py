@@ -14,7 +14,7 @@ import pytest
 import gpuanom
 from gpuanom.backends.choice import select
 from gpuanom.backends.cpu import CpuBackend
-from gpuanom.measuring import threads as works
+from gpuanom.measuring import threads as measuring_threads
 from gpuanom.measuring.readahead import Readers, read_together
 from gpuanom.records import Failure
 from gpuanom.workspace import workspace
@@ -32,7 +32,7 @@ def exposures(tmp_path):
 
 
 def measured(exposures, threads, debug=lambda _text: None):
-    with works.Works(QUICK, [CpuBackend()], threads, debug) as run:
+    with measuring_threads.Threads(QUICK, [CpuBackend()], threads, debug) as run:
         return {exposure.exposure: result for exposure, result, _ in run.measured(exposures)}
 
 
@@ -60,11 +60,11 @@ def test_the_seconds_of_an_exposure_are_no_sum_over_threads(exposures, monkeypat
 
     monkeypatch.setattr(CpuBackend, "background", background)
     start = time.perf_counter()
-    with works.Works(QUICK, [CpuBackend()], 2, lambda _text: None) as run:
+    with measuring_threads.Threads(QUICK, [CpuBackend()], 2, lambda _text: None) as run:
         ((_, _, seconds),) = run.measured(exposures[:1])
         wall = time.perf_counter() - start
     assert 0.5 <= seconds <= wall
-    assert works.covered([(3.0, 4.0), (0.0, 2.0), (1.0, 1.5), (1.0, 2.5)]) == 3.5
+    assert measuring_threads.covered([(3.0, 4.0), (0.0, 2.0), (1.0, 1.5), (1.0, 2.5)]) == 3.5
 
 
 @pytest.mark.parametrize(("long", "n_calls"), [(3, 1), (12, 1), (13, 0)])
@@ -78,8 +78,8 @@ def test_what_is_done_meanwhile_is_done_once_in_a_long_run(exposures, monkeypatc
         handed_out.append(all_are_out.wait(30))  # meanwhile exposures are measured and handed out
         done.set()
 
-    monkeypatch.setattr(works, "LONG", long)
-    with works.Works(QUICK, [CpuBackend()], 2, print, meanwhile=meanwhile) as run:
+    monkeypatch.setattr(measuring_threads, "LONG", long)
+    with measuring_threads.Threads(QUICK, [CpuBackend()], 2, print, meanwhile=meanwhile) as run:
         for _ in run.measured(exposures):
             n_left[0] -= 1
     assert n_left == [0]
@@ -93,8 +93,8 @@ def test_what_is_done_meanwhile_is_done_once_in_a_long_run(exposures, monkeypatc
 def test_beside_a_gpu_nothing_is_done_meanwhile(exposures, monkeypatch):
     with device.installed():
         called = []
-        monkeypatch.setattr(works, "LONG", 1)
-        with works.Works(QUICK, [select("0")], 1, print, meanwhile=lambda: called.append(1)) as run:
+        monkeypatch.setattr(measuring_threads, "LONG", 1)
+        with measuring_threads.Threads(QUICK, [select("0")], 1, print, meanwhile=lambda: called.append(1)) as run:
             assert len(list(run.measured(exposures[:2]))) == 2
     assert called == []
 
@@ -102,14 +102,14 @@ def test_beside_a_gpu_nothing_is_done_meanwhile(exposures, monkeypatch):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_bounded_number_of_exposures_is_open(exposures, monkeypatch, threads):
     opened, most = [], []
-    whole = works.open_ccds
+    whole = measuring_threads.open_ccds
 
     def counted(exposure, settings):
         opened.append(exposure.exposure)
         return whole(exposure, settings)
 
-    monkeypatch.setattr(works, "open_ccds", counted)
-    with works.Works(QUICK, [CpuBackend()], threads, lambda _text: None) as run:
+    monkeypatch.setattr(measuring_threads, "open_ccds", counted)
+    with measuring_threads.Threads(QUICK, [CpuBackend()], threads, lambda _text: None) as run:
         for i, _ in enumerate(run.measured(exposures)):
             time.sleep(0.05)  # the store is slow
             most.append(len(opened) - i)
@@ -241,9 +241,9 @@ def nothing_frozen():
 
 def test_what_is_there_to_stay_is_not_looked_through_again(exposures, monkeypatch, nothing_frozen):
     """Python's garbage collection passes over it in a long run, and knows it again afterwards."""
-    monkeypatch.setattr(works, "LONG", 4)
+    monkeypatch.setattr(measuring_threads, "LONG", 4)
     during = []
-    with works.Works(QUICK, [CpuBackend()], 1, print) as run:
+    with measuring_threads.Threads(QUICK, [CpuBackend()], 1, print) as run:
         assert gc.get_freeze_count() == 0
         for _ in run.measured(exposures):
             during.append(gc.get_freeze_count())
@@ -252,18 +252,18 @@ def test_what_is_there_to_stay_is_not_looked_through_again(exposures, monkeypatc
 
 
 def test_objects_that_others_have_frozen_stay_frozen(exposures, monkeypatch, nothing_frozen):
-    monkeypatch.setattr(works, "LONG", 4)
+    monkeypatch.setattr(measuring_threads, "LONG", 4)
     gc.freeze()
-    with works.Works(QUICK, [CpuBackend()], 1, print) as run:
+    with measuring_threads.Threads(QUICK, [CpuBackend()], 1, print) as run:
         assert len(list(run.measured(exposures))) == len(exposures)
     assert gc.get_freeze_count() > 10_000
 
 
 def test_what_was_frozen_is_looked_through_again_after_an_error(exposures, monkeypatch, nothing_frozen):
-    monkeypatch.setattr(works, "LONG", 4)
+    monkeypatch.setattr(measuring_threads, "LONG", 4)
 
     def interrupted():
-        with works.Works(QUICK, [CpuBackend()], 1, print) as run:
+        with measuring_threads.Threads(QUICK, [CpuBackend()], 1, print) as run:
             for _ in run.measured(exposures):
                 if gc.get_freeze_count():
                     raise KeyboardInterrupt

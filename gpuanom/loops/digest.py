@@ -49,7 +49,7 @@ def digest(function: FunctionType) -> str:
 @cache
 def _native_source() -> bytes:
     """The file with the options of compiling, and with what the intrinsics compile to."""
-    return Path(__file__).with_name("native.py").read_bytes()
+    return Path(__file__).parent.with_name("native.py").read_bytes()
 
 
 def _parts(function: FunctionType) -> Iterator[str]:

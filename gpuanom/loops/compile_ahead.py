@@ -1,9 +1,9 @@
 """Further processes that compile loops in the first run on a machine, while this process compiles those it needs first.
 
-    python -m gpuanom.compile_ahead [MODULE...]
+    python -m gpuanom.loops.compile_ahead [MODULE...]
 
 Numba compiles one loop at a time in a process, and all loops together take about a minute of CPU. A process that is
-about to compile a loop locks a file beside the compiled loop (`gpuanom.codecache`), so that no two processes compile
+about to compile a loop locks a file beside the compiled loop (`gpuanom.loops.cache`), so that no two processes compile
 the same loop. The program ends when its standard input is closed, which shows that the process that began it has ended.
 """
 
@@ -30,7 +30,7 @@ MODULES = (
     "backends.cpu.repeats", "sorting", "sums_and_medians", "backends.cpu.lines",
     "statistics.peaks_loop", "backends.cpu.profiles", "statistics.added_powers",
     "statistics.running_median", "statistics.patches", "statistics.map_rms", "statistics.robust",
-    "statistics.beyond_pattern", "rounded", "text_codes", "tables.row_texts", "histogram_sums",
+    "statistics.beyond_pattern", "digits_loop", "records.texts_loop", "tables.row_texts", "histogram_sums",
     "scoring.judged.exposure_loops",
 )  # fmt: skip
 """The modules with compiled loops, roughly in the order in which a run needs the loops."""
@@ -60,7 +60,7 @@ def begin() -> None:
         for _ in range(wanted):
             try:
                 process = subprocess.Popen(
-                    python_command("-m", "gpuanom.compile_ahead"),
+                    python_command("-m", "gpuanom.loops.compile_ahead"),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
