@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from gpuanom.records import Turn
 LEAST, LEAST_OF_SMALL = 24, 16
 
 
+@cache
 def followed(d, rows):
     """The columns of a line that moves by d columns over all rows, a power of 2: by halves."""
     if rows == 1:
@@ -28,12 +30,15 @@ def contrasts(plane, mean, d, height):
         sums[height - x : height - x + columns] += plane[y]
         n[height - x : height - x + columns] += 1
     found, unit = np.full(columns + height, np.nan), np.zeros(columns + height)
-    for x in range(3, columns + height - 3):
-        one, other = n[x - 3], n[x + 3]
-        if n[x] >= least and 2 * one >= n[x] and 2 * other >= n[x]:
-            over = float(sums[x]) - 0.5 * float(sums[x - 3] + sums[x + 3]) - mean * (n[x] - 0.5 * (one + other))
-            unit[x] = math.sqrt(n[x] + 0.25 * (one + other))
-            found[x] = over / unit[x]
+    width = columns + height
+    before, middle, after = slice(0, width - 6), slice(3, width - 3), slice(6, width)
+    one, own, other = n[before], n[middle], n[after]
+    known = (own >= least) & (2 * one >= own) & (2 * other >= own)
+    beside = 0.5 * (sums[before] + sums[after]).astype(float)
+    over = sums[middle].astype(float) - beside - mean * (own - 0.5 * (one + other))
+    root = np.sqrt(own + 0.25 * (one + other))
+    unit[middle] = np.where(known, root, 0.0)
+    found[middle] = np.divide(over, root, out=np.full(width - 6, np.nan), where=known)
     return found, unit
 
 
