@@ -285,7 +285,7 @@ def _trail(stack: CcdStack, background: Background, settings: Settings, backend:
     ends = backend.to_host(backend.lines(bins))
     _, ny, nx = stack.shape
     height, angle, distance, _ = lines.find(ends, int(ny), int(nx))[0].tolist()
-    return (angle, distance) if height > 0.0 else None
+    return (angle, distance) if height > lines.WEAK else None
 
 
 def _sources(

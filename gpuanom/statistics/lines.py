@@ -53,7 +53,8 @@ def find(ends: Doubles, ny: int, nx: int) -> Doubles:
     ndarray, (n_ccd, 4) float64
         Height in standard deviations of noise, angle in radians from the x axis in (-pi/2, pi/2], distance from the
         CCD's centre in pixels (positive along the angle + pi/2), and the share of segments of 32 pixels that are
-        positive. A height of 0 where no line stands out; NaN where a CCD was not measured or is too small.
+        positive: NaN where a line is at most `WEAK` high, which makes it no trail. A height of 0 where no line stands
+        out, and of NaN where a CCD was not measured or is too small.
     """
     with_sources, masked = ends
     masked_is_higher = (masked[:, 0] >= 0.0) & ~(with_sources[:, 0] >= masked[:, 0])
@@ -61,7 +62,7 @@ def find(ends: Doubles, ny: int, nx: int) -> Doubles:
     result = np.full((len(chosen), 4), np.nan)
     result[:, 0] = chosen[:, 0]
     side = bin_side(ny, nx)
-    for i in np.flatnonzero(chosen[:, 0] > 0.0).tolist():
+    for i in np.flatnonzero(chosen[:, 0] > WEAK).tolist():
         result[i] = _placed(chosen[i].tolist(), side, ny, nx)
     return result
 
