@@ -60,8 +60,8 @@ def measured_exposure(ccds, shape):
         simulate_night(folder, exposures=1, ccds=1, shape=shape, bands=("r",), seed=1)
         (exposure,) = discover([Path(folder)], settings).exposures
         backends, _ = choose("cpu")
-        with Threads(settings, backends, 1, lambda _text: None) as works:
-            ((_, measurement, _),) = works.measured([exposure])
+        with Threads(settings, backends, 1, lambda _text: None) as running:
+            ((_, measurement, _),) = running.measured([exposure])
     return with_ccds(measurement, ccds)
 
 

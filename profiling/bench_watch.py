@@ -45,7 +45,7 @@ def drawn(n_ccds=synthetic_survey.CCDS):
     """A replacement for `Threads.measured`: drawn measurements of the exposures that were found; their CPU seconds."""
     rng, settings, spent = np.random.default_rng(7), Settings(), [0.0]
 
-    def measured(_works, found):
+    def measured(_threads, found):
         for exposure in found:
             start = time.process_time()
             (made,) = synthetic_survey.measurements(exposure.band, 0, 1, settings, rng, n_ccds)

@@ -29,7 +29,7 @@ class SleepingJob(Job):
     measurement: str = ""
     seconds: float = 0.1
 
-    def works(self, _lanes, _debug):
+    def started_threads(self, _lanes, _debug):
         """What a worker uses in place of `gpuanom.measuring.threads.Threads`."""
         return Sleeping(pickle.loads(Path(self.measurement).read_bytes()), self.seconds)
 

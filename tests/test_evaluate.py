@@ -12,7 +12,7 @@ from astropy.table import Table
 
 import gpuanom
 from gpuanom.errors import InputError
-from gpuanom.review import evaluate, known_anomalies, labels
+from gpuanom.review import analysts, evaluate, known_anomalies, labels
 from gpuanom.review.known_anomalies import KnownAnomaly
 from gpuanom.review.labels import Label
 from gpuanom.review.opened import open_night
@@ -63,7 +63,7 @@ def test_analysts_apart(night):
     both = said(night, ["prominent"]) + said(night, ["normal"], analyst="bob")
     rates = {
         how: evaluate.true_positive_rates(night, both, how=how, fraction=0.01)["TESTCAM", "r", "source"][0]
-        for how in labels.CONSENSUS
+        for how in analysts.CONSENSUS
     }
     assert {how: b.prominent for how, b in rates.items()} == {"any": 1, "majority": 0, "all": 0}
     table = evaluate.rates_table({"any": evaluate.true_positive_rates(night, both)})

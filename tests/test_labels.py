@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from gpuanom.errors import InputError
-from gpuanom.review import labels, marked
+from gpuanom.review import analysts, labels, marked
 from gpuanom.review.labels import Label
 from gpuanom.review.marked import Place
 
@@ -128,8 +128,8 @@ def test_labels_find_their_camera():
 )
 def test_consensus(votes, any_, majority, all_):
     given = [label(grade=grade, analyst=str(i)) for i, grade in enumerate(votes)]
-    for how, grade in zip(labels.CONSENSUS, (any_, majority, all_), strict=True):
-        assert labels.consensus(given, how) == {("C", "1", "source"): grade}
+    for how, grade in zip(analysts.CONSENSUS, (any_, majority, all_), strict=True):
+        assert analysts.consensus(given, how) == {("C", "1", "source"): grade}
 
 
 def test_agreement_is_cohens_kappa():
@@ -139,10 +139,10 @@ def test_agreement_is_cohens_kappa():
     given = [label(str(i), grade, "ann") for i, grade in enumerate(first)]
     given += [label(str(i), grade, "bob") for i, grade in enumerate(second)]
     given.append(label("99", "dubious", "eve"))
-    (found,) = labels.agreement(given)
+    (found,) = analysts.agreement(given)
     assert (found.first, found.second, found.n, found.same) == ("ann", "bob", 4, 0.5)
     assert found.kappa == pytest.approx((0.5 - 0.375) / (1 - 0.375))
-    (alike,) = labels.agreement([label(), label(analyst="bob")])
+    (alike,) = analysts.agreement([label(), label(analyst="bob")])
     assert alike.same == 1.0
     assert math.isnan(alike.kappa)
 
@@ -168,4 +168,4 @@ def test_labels_that_are_kept_at_the_same_time_are_all_kept(tmp_path, monkeypatc
 def test_contradictions_are_found():
     said = [label(), label(analyst="bob", grade="normal"), label(exposure="2"), label("2", "dubious", "bob")]
     said.append(label(kind="background", grade="normal"))
-    assert labels.contradictions(said) == {("C", "1", "source"): said[:2]}
+    assert analysts.contradictions(said) == {("C", "1", "source"): said[:2]}

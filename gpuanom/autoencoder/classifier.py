@@ -19,7 +19,7 @@ from gpuanom.autoencoder.model import FORMAT, read, write
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, OutputError
 from gpuanom.records import KINDS, Doubles, ExposureKey, Integers
-from gpuanom.review import labels
+from gpuanom.review import analysts, labels
 from gpuanom.review.labels import Label
 from gpuanom.settings import Settings
 from gpuanom.store.recorded_settings import require_alike
@@ -153,7 +153,7 @@ def grades(given_labels: Iterable[Label], keys: Sequence[ExposureKey]) -> tuple[
     """
     matched, strangers = matching(given_labels, keys)
     by_key: dict[ExposureKey, set[str]] = {}
-    for (camera, exposure, _), grade in labels.consensus(matched).items():
+    for (camera, exposure, _), grade in analysts.consensus(matched).items():
         by_key.setdefault((camera, exposure), set()).add(grade)
     values = [by_key.get(key, set()) for key in keys]
     return np.array([1 if "prominent" in v else 0 if v == {"normal"} else -1 for v in values]), strangers

@@ -19,6 +19,7 @@ from gpuanom.errors import GpuanomError, printable
 from gpuanom.records import KINDS
 from gpuanom.review import evaluate as judging
 from gpuanom.review import known_anomalies, labels
+from gpuanom.review.analysts import CONSENSUS, Consensus
 from gpuanom.review.known_anomalies import Recalled
 from gpuanom.review.opened import ScoredNight, key_of, open_night
 from gpuanom.scoring.verdict.levels import VERDICTS
@@ -83,7 +84,7 @@ its field (the field w2p2p2 is recognised by this name alone):
 @click.option(
     "--analysts",
     "how",
-    type=click.Choice(labels.CONSENSUS),
+    type=click.Choice(CONSENSUS),
     default="majority",
     show_default=True,
     help="How many of the analysts must agree, in the figure and the summary; the table has all three choices.",
@@ -97,7 +98,7 @@ def evaluate(
     files: tuple[Path, ...],
     known: str | None,
     kinds: tuple[str, ...],
-    how: labels.Consensus,
+    how: Consensus,
     figure: Path | None,
     table: Path | None,
     quiet: bool,
@@ -132,7 +133,7 @@ def evaluate(
     if strangers:
         click.echo(f"{len(strangers)} labels belong to no exposure of this night", err=True)
     if given_labels:
-        every: tuple[labels.Consensus, ...] = ("any", "majority", "all")
+        every: tuple[Consensus, ...] = ("any", "majority", "all")
         rates: dict[str, judging.Rates] = {
             consensus: judging.true_positive_rates(night, given_labels, how=consensus, **options) for consensus in every
         }

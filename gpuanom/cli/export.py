@@ -16,6 +16,7 @@ from gpuanom.files import require_replaceable, write_text
 from gpuanom.records import KINDS
 from gpuanom.review import export as lists
 from gpuanom.review import labels
+from gpuanom.review.analysts import CONSENSUS, Consensus
 from gpuanom.review.opened import open_night
 from gpuanom.review.regions import regions
 
@@ -77,7 +78,7 @@ Which exposures are chosen as bad (give one criterion at most):
 @click.option(
     "--analysts",
     "how",
-    type=click.Choice(labels.CONSENSUS),
+    type=click.Choice(CONSENSUS),
     default="majority",
     show_default=True,
     help="With --label: how many of the analysts who labelled an exposure must agree.",
@@ -90,7 +91,7 @@ def export(
     form: str,
     output: Path | None,
     kinds: tuple[str, ...],
-    how: labels.Consensus,
+    how: Consensus,
     ccd_z: float | None,
     reference: Path | None,
     relocate: dict[str | Path, str | Path],

@@ -88,7 +88,7 @@ def label(folder: Path, files: tuple[Path, ...], replace: bool) -> int:
 
 def _summary(kept: list[labels.Label]) -> None:
     """Print how many labels each analyst gave, and how well the analysts agree."""
-    from gpuanom.review import labels
+    from gpuanom.review import analysts, labels
 
     if not kept:
         click.echo("no labels (make some in the page of gpuanom report, or as a CSV file: gpuanom label --help)")
@@ -96,6 +96,6 @@ def _summary(kept: list[labels.Label]) -> None:
         grades = Counter(a.label for a in kept if a.analyst == analyst)
         counts = ", ".join(f"{grades[grade]} {grade}" for grade in reversed(labels.GRADES))
         click.echo(f"{printable(analyst)}: {grades.total()} labels ({counts})")
-    for pair in labels.agreement(kept):
+    for pair in analysts.agreement(kept):
         kappa = "" if math.isnan(pair.kappa) else f", Cohen's kappa {pair.kappa:.2f}"
         click.echo(f"{pair.first} and {pair.second} agree on {pair.same:.0%} of {pair.n} in common{kappa}")

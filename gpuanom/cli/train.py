@@ -19,7 +19,7 @@ from gpuanom.display import counted
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import MODEL, require_writable
 from gpuanom.records import Doubles, Exposure, Failure, Integers, Measurement
-from gpuanom.review import labels
+from gpuanom.review import analysts, labels
 
 if TYPE_CHECKING:
     from gpuanom.autoencoder.classifier import Sample
@@ -221,10 +221,10 @@ def _draw_roc(curves: dict[str, tuple[Doubles, Doubles, float]], path: Path) -> 
 
 def _tell_contradictions(given_labels: list[labels.Label], screen: Screen) -> None:
     """Tell where the analysts contradict each other, and what is trained with then."""
-    contradictions = labels.contradictions(given_labels)
+    contradictions = analysts.contradictions(given_labels)
     if not contradictions:
         return
-    n, agreed = len(contradictions), labels.consensus(given_labels)
+    n, agreed = len(contradictions), analysts.consensus(given_labels)
     screen.line(
         f"analysts contradict each other on {counted(n, 'label')}: the grade that more than half of"
         " them give, or exceed, is trained with (normal where two say prominent and normal)"

@@ -163,24 +163,11 @@ class Threads:
                 underway = running.pop(future)
                 result, spent = future.result()
                 underway.spent.append(spent)
-                underway.parts -= 1
-                if isinstance(result, Exception):
-                    underway.outcome = underway.outcome or self._failure(underway.exposure, result)
-                elif isinstance(result, Measurement):
-                    underway.outcome = result
-                    n_groups += 1
-                elif isinstance(result, _Groups):
-                    for group in result:
-                        underway.parts += 1
-                        running[self._pool.submit(self._timed, self._measured, underway, group)] = underway
-                else:
-                    underway.ccds += result
-                    n_groups += 1
+                n_groups += not isinstance(result, Exception | _Groups)
+                for task in self._follow(underway, result):
+                    running[self._pool.submit(self._timed, *task)] = underway
                 del result, future
-                if not underway.parts and underway.outcome is None:
-                    underway.parts = 1
-                    running[self._pool.submit(self._timed, self._recorded, underway)] = underway
-                elif not underway.parts and underway.outcome is not None:
+                if not underway.parts and underway.outcome is not None:
                     n_underway -= 1
                     yield underway.exposure, underway.outcome, covered(underway.spent)
             if n_groups >= LONG and not self._frozen and not gc.get_freeze_count():
@@ -193,6 +180,23 @@ class Threads:
                 # A thread of its own, since this one hands out work and measurements.
                 Thread(target=self._meanwhile, name="gpuanom-meanwhile", daemon=True).start()
                 self._meanwhile = None
+
+    def _follow(self, underway: _Underway, result: Any) -> list[tuple[Any, ...]]:
+        """Note the result of one of an exposure's tasks; return the tasks that follow, each with its arguments."""
+        underway.parts -= 1
+        tasks: list[tuple[Any, ...]] = []
+        if isinstance(result, Exception):
+            underway.outcome = underway.outcome or self._failure(underway.exposure, result)
+        elif isinstance(result, Measurement):
+            underway.outcome = result
+        elif isinstance(result, _Groups):
+            tasks = [(self._measured, underway, group) for group in result]
+        else:
+            underway.ccds += result
+        underway.parts += len(tasks)
+        if not underway.parts and underway.outcome is None:
+            underway.parts, tasks = 1, [(self._recorded, underway)]
+        return tasks
 
     def _timed(self, task: Callable[..., Any], *arguments: Any) -> tuple[Any, tuple[float, float]]:
         """A task's result, or the error of its exposure, and its begin and end; a device that fails ends the run."""

@@ -96,9 +96,8 @@ def shard(found: Discovery, part: int, parts: int) -> Discovery:
     """
 
     def is_in_share(name: str) -> bool:
-        return (
-            int.from_bytes(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()) % parts == part - 1
-        )
+        digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        return int.from_bytes(digest) % parts == part - 1
 
     exposures = tuple(e for e in found.exposures if is_in_share(f"{e.camera} {e.exposure}"))
     return Discovery(exposures, tuple(f for f in found.failures if is_in_share(_place(f.path))), found.skipped)

@@ -8,8 +8,9 @@ where the cause lies.
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from gpuanom.review.opened import Row
 from gpuanom.scoring.judged.judged_statistics import EVERY, WIDE_AND_FLAT
 from gpuanom.scoring.verdict.cause_words import STREAK
 
@@ -113,12 +114,12 @@ def causes_in(cause: str) -> list[str]:
     return found
 
 
-def trigger(row: dict[str, Any]) -> Trigger | None:
+def trigger(row: Row) -> Trigger | None:
     """Return what an exposure is shown at first; None where no verdict says.
 
     Parameters
     ----------
-    row : dict
+    row : mapping
         The row of the exposure.
     """
     found = causes_in(row.get("cause") or "")

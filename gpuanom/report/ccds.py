@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from gpuanom.records import ExposureKey
+from gpuanom.review.opened import Row, Rows, RowsOfCcds
 
 OUTLINES: dict[str, str] = {
     "background_z": "gradients of the background",
@@ -44,8 +44,6 @@ SHOWN = (
 )  # fmt: skip
 """The columns of CCDs that the page holds, as far as the night has them."""
 
-Rows = Sequence[Mapping[str, Any]]
-
 
 def columns(names: Sequence[str]) -> list[str]:
     """Return the columns of CCDs that the page holds.
@@ -58,7 +56,7 @@ def columns(names: Sequence[str]) -> list[str]:
     return [name for name in SHOWN if name in names]
 
 
-def outline_value(row: Mapping[str, Any], name: str) -> float | None:
+def outline_value(row: Row, name: str) -> float | None:
     """Return the number of a CCD by which it is outlined; None where the CCD has none.
 
     Parameters
@@ -75,7 +73,7 @@ def outline_value(row: Mapping[str, Any], name: str) -> float | None:
     return value
 
 
-def scales(ccds: Mapping[ExposureKey, Rows], camera: str | None = None) -> dict[str, list[float]]:
+def scales(ccds: RowsOfCcds, camera: str | None = None) -> dict[str, list[float]]:
     """Return where the colours of each number begin and end: the 2nd and the 98th percentile of the CCDs.
 
     Parameters

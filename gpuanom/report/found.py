@@ -7,7 +7,7 @@ own image, where the centre of the first pixel is (1, 1): x, y, radius; x, y, wi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,10 +18,10 @@ from gpuanom.report.causes import causes_in
 from gpuanom.report.ccds import outline_value
 from gpuanom.report.pictures import Pictures
 from gpuanom.report.proof import Residual, found_cells
+from gpuanom.review.opened import Row, Rows
 from gpuanom.statistics import profiles
 
 Shape: TypeAlias = list[Any]
-Row: TypeAlias = Mapping[str, Any]
 
 MOST_CCDS = 12
 """So many CCDs of an exposure have the shapes of one cause, those with the largest numbers."""
@@ -31,9 +31,7 @@ STRIPES = 3
 """
 
 
-def found_shapes(
-    residuals: Mapping[str, Residual], shown: Pictures, row: Row, ccds: Sequence[Row]
-) -> dict[str, list[Shape]]:
+def found_shapes(residuals: Mapping[str, Residual], shown: Pictures, row: Row, ccds: Rows) -> dict[str, list[Shape]]:
     """Return the shapes of what was found on an exposure's CCDs.
 
     Parameters
@@ -75,7 +73,7 @@ def _add(found: dict[str, list[Shape]], name: str, shape: Shape | None) -> None:
         found.setdefault(name, []).append(shape)
 
 
-def _affected(causes: tuple[str, ...], number: str, row: Row, ccds: Sequence[Row]) -> list[Row]:
+def _affected(causes: tuple[str, ...], number: str, row: Row, ccds: Rows) -> list[Row]:
     """The CCDs that show a cause: those whose own verdict names it, or the one with the largest number."""
 
     def size(ccd: Row) -> float:

@@ -26,9 +26,9 @@ from gpuanom.report.course import latest, limits
 from gpuanom.report.explanations import EXPLANATIONS
 from gpuanom.report.found import found_shapes
 from gpuanom.report.pictures import Pictures, pictures
-from gpuanom.report.proof import Residuals, RowsOfCcds, proof
+from gpuanom.report.proof import Residuals, proof
 from gpuanom.review import impact, labels
-from gpuanom.review.opened import ScoredNight, key_of
+from gpuanom.review.opened import Row, RowsOfCcds, ScoredNight, key_of
 from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.version import __version__
 
@@ -142,9 +142,7 @@ def write_report(
     return troubles
 
 
-def _detail(
-    night: ScoredNight, shown: Pictures, residuals: Residuals, row: dict[str, Any], of_ccds: RowsOfCcds
-) -> dict[str, Any]:
+def _detail(night: ScoredNight, shown: Pictures, residuals: Residuals, row: Row, of_ccds: RowsOfCcds) -> dict[str, Any]:
     """The data of one exposure beyond its row of the table."""
     rows = of_ccds.get(key_of(row), [])
     names = ccds.columns(night.tables.ccds.colnames)

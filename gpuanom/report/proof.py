@@ -7,18 +7,18 @@ the edges of a ring or ghost, the largest step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpuanom.backends.pattern_layout import map_side, step_places
-from gpuanom.records import DatasetKey, DatasetStatistics, Doubles, ExposureKey, Flags, FloatImage, Turn
+from gpuanom.records import DatasetKey, DatasetStatistics, Doubles, Flags, FloatImage, Turn
 from gpuanom.report.ccds import outline_value
 from gpuanom.report.pictures import Pictures, data_url, encoded_picture
 from gpuanom.review.mosaic import mosaic
-from gpuanom.review.opened import ScoredNight, key_of
+from gpuanom.review.opened import Row, Rows, RowsOfCcds, ScoredNight, key_of
 from gpuanom.review.quicklook import turned_image
 from gpuanom.scoring.judged.static_pattern import StaticPattern, chosen_exposures, static_patterns
 from gpuanom.statistics import background_map, profiles
@@ -30,9 +30,6 @@ MAP_BYTES = 25_000
 
 LEAST_SPAN = 0.1
 """The colours of a map extend to at least so many sigma: white noise of a cell of 32 x 32 pixels has 0.03."""
-
-RowsOfCcds = Mapping[ExposureKey, Sequence[Mapping[str, Any]]]
-"""The rows of the table of CCDs, by exposure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +61,7 @@ class Residuals:
         self._night = night
         self._datasets: dict[DatasetKey, tuple[DatasetStatistics, dict[str, StaticPattern], Doubles]] = {}
 
-    def of(self, row: Mapping[str, Any], rows: RowsOfCcds) -> dict[str, Residual]:
+    def of(self, row: Row, rows: RowsOfCcds) -> dict[str, Residual]:
         """Return what the CCDs of an exposure show beyond their static patterns.
 
         Parameters
@@ -128,8 +125,8 @@ class Residuals:
 def proof(
     found: Mapping[str, Residual],
     shown: Pictures,
-    row: Mapping[str, Any],
-    ccds: Sequence[Mapping[str, Any]],
+    row: Row,
+    ccds: Rows,
     outline: str,
 ) -> dict[str, Any] | None:
     """Return the maps of an exposure as a picture, with what was found in them.
@@ -157,7 +154,7 @@ def proof(
     turns = {name: Turn(shown.frames[name][2]) for name in known}
     images = [(name, turned_image(residual.map.astype(np.float32), turns[name])) for name, residual in known.items()]
     names = [ccd["ccd"] for ccd in ccds]
-    plane = mosaic(key_of(dict(row))[0], images, names)
+    plane = mosaic(key_of(row)[0], images, names)
     values = np.abs(plane.image[np.isfinite(plane.image)])
     span = max(LEAST_SPAN, float(np.percentile(values, 99.5))) if values.size else LEAST_SPAN
     worst = _worst(ccds, outline, known)
@@ -180,7 +177,7 @@ def proof(
     }
 
 
-def _worst(ccds: Sequence[Mapping[str, Any]], outline: str, known: Mapping[str, Residual]) -> str:
+def _worst(ccds: Rows, outline: str, known: Mapping[str, Residual]) -> str:
     """The CCD with the largest number, of those with a map; empty without one."""
     values = [(value, ccd["ccd"]) for ccd in ccds if (value := outline_value(ccd, outline)) is not None]
     return max(((value, name) for value, name in values if name in known), default=(0.0, ""))[1]

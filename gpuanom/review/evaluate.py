@@ -14,7 +14,7 @@ from gpuanom.digits import printed
 from gpuanom.errors import OutputError
 from gpuanom.naming import natural_key
 from gpuanom.records import KINDS, ExposureKey
-from gpuanom.review import labels
+from gpuanom.review.analysts import Consensus, consensus
 from gpuanom.review.labels import Label
 from gpuanom.review.opened import ScoredNight, is_background, key_of
 from gpuanom.settings import decimal
@@ -68,7 +68,7 @@ def true_positive_rates(
     night: ScoredNight,
     labelled: Iterable[Label],
     *,
-    how: labels.Consensus = "majority",
+    how: Consensus = "majority",
     score: str = "kl",
     fraction: float = FRACTION,
     bins: int = BINS,
@@ -82,7 +82,7 @@ def true_positive_rates(
         One for each exposure, kind and analyst. Labels of sources are compared with both source scores and with the
         autoencoder's, labels of backgrounds with both background scores.
     how : str, optional
-        How many analysts must agree, see `gpuanom.review.labels.consensus`.
+        How many analysts must agree, see `gpuanom.review.analysts.consensus`.
     score : str, optional
         One of `SCORES`.
     fraction : float, optional
@@ -95,7 +95,7 @@ def true_positive_rates(
     dict of (camera, band, kind) to list of Bin
         From the highest scores down.
     """
-    agreed = labels.consensus(labelled, how)
+    agreed = consensus(labelled, how)
     rates: Rates = {}
     for (camera, band, kind), order in ranked_exposures(night, score).items():
         top = order[: math.ceil(decimal(fraction) * len(order))]

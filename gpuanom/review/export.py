@@ -17,6 +17,7 @@ from gpuanom.errors import OutputError, SettingsError, printable
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import excluded_visits, labels
+from gpuanom.review.analysts import Consensus, consensus
 from gpuanom.review.opened import ScoredNight, is_background, key_of
 from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.version import __version__
@@ -93,7 +94,7 @@ def choose(
     criterion: Criterion,
     kinds: Sequence[str] = KINDS,
     labels_given: Sequence[labels.Label] = (),
-    how: labels.Consensus = "majority",
+    how: Consensus = "majority",
 ) -> Chosen:
     """Choose the exposures that meet a criterion.
 
@@ -107,7 +108,7 @@ def choose(
     labels_given : sequence of Label, optional
         The labels, where the criterion is a label.
     how : str, optional
-        How the labels of several analysts are combined, see `gpuanom.review.labels.consensus`.
+        How the labels of several analysts are combined, see `gpuanom.review.analysts.consensus`.
 
     Returns
     -------
@@ -169,11 +170,11 @@ def _judged(night: ScoredNight, wanted: str) -> Chosen:
 
 
 def _labelled(
-    night: ScoredNight, least: str, kinds: Sequence[str], labels_given: Sequence[labels.Label], how: labels.Consensus
+    night: ScoredNight, least: str, kinds: Sequence[str], labels_given: Sequence[labels.Label], how: Consensus
 ) -> Chosen:
     if least not in labels.GRADES:
         raise SettingsError(f"'{least}' is no label (one of {', '.join(labels.GRADES)})")
-    agreed = labels.consensus(labels_given, how)
+    agreed = consensus(labels_given, how)
     chosen: Chosen = {}
     for row in night.exposures:
         key = key_of(row)

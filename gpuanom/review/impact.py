@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpuanom.records import DatasetKey, ExposureKey
-from gpuanom.review.opened import ScoredNight, key_of
+from gpuanom.review.opened import Row, Rows, ScoredNight, key_of
 from gpuanom.scoring.verdict.levels import ODD
 
 LEAST_FOR_USUAL = 20
@@ -23,8 +23,6 @@ LEAST_FOR_USUAL = 20
 
 LEAKAGE = 0.05
 """The share of the shear of an ignored PSF that is left after a model of the PSF, unless another is given."""
-
-Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -140,9 +138,7 @@ def impacts(night: ScoredNight, leakage: float = LEAKAGE) -> dict[ExposureKey, I
     return found
 
 
-def _impact(
-    row: Mapping[str, Any], ccds: Rows, usual: Mapping[str, Sequence[float]], sources: int, leakage: float
-) -> Impact:
+def _impact(row: Row, ccds: Rows, usual: Mapping[str, Sequence[float]], sources: int, leakage: float) -> Impact:
     left = left_over(ccds, usual)
     e1, e2, error = (None, None, None) if left is None else left
     shear = None if e1 is None or e2 is None else 0.5 * math.hypot(e1, e2)

@@ -1,4 +1,4 @@
-"""Labels that people give to exposures: CSV files, the consensus of several analysts, and how well they agree."""
+"""Labels that people give to exposures, and the CSV files that keep them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
-from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, TypeAlias
 
 from gpuanom.errors import InputError, printable
 from gpuanom.files import LABELS, one_at_a_time, write_text
@@ -37,8 +36,8 @@ REASONS: tuple[str, ...] = (
 )
 LABEL_KINDS: tuple[str, ...] = ("source", "background")
 
-Consensus = Literal["any", "majority", "all"]
-CONSENSUS: tuple[str, ...] = get_args(Consensus)
+Subject: TypeAlias = tuple[str, str, str]
+"""What a label is about: camera, exposure and kind."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,8 @@ class Label:
     places: str = ""
 
     @property
-    def subject(self) -> tuple[str, str, str]:
-        """What the label is about: camera, exposure and kind."""
+    def subject(self) -> Subject:
+        """What the label is about."""
         return self.camera, self.exposure, self.kind
 
 
@@ -254,26 +253,12 @@ def keep(folder: Path, new: Iterable[Label], *, replace: bool = False) -> list[L
     return found
 
 
-def contradictions(labels: Iterable[Label]) -> dict[tuple[str, str, str], list[Label]]:
-    """Find where one analyst says prominent and another one normal, by camera, exposure and kind.
-
-    Parameters
-    ----------
-    labels : iterable of Label
-        At most one for each exposure, kind and analyst (see `merged`).
-    """
-    found: dict[tuple[str, str, str], list[Label]] = {}
-    for label in labels:
-        found.setdefault(label.subject, []).append(label)
-    return {key: several for key, several in found.items() if {GRADES[0], GRADES[-1]} <= {a.label for a in several}}
-
-
 def merged(labels: Iterable[Label]) -> list[Label]:
     """Keep the latest label of each exposure, kind and analyst, of equally late ones the last; in order of exposure.
 
     Times are compared as moments, not as texts: `2026-01-02T03:00:00-05:00` is later than `2026-01-02T04:00:00Z`.
     """
-    latest: dict[tuple[tuple[str, str, str], str], Label] = {}
+    latest: dict[tuple[Subject, str], Label] = {}
     for label in labels:
         key = (label.subject, label.analyst)
         if key not in latest or moment(latest[key].time) <= moment(label.time):
@@ -317,73 +302,3 @@ def placed(labels: Iterable[Label], exposures: Iterable[ExposureKey]) -> tuple[l
         else:
             strangers.append(label)
     return found, strangers
-
-
-def consensus(labels: Iterable[Label], how: Consensus = "majority") -> dict[tuple[str, str, str], str]:
-    """Combine the labels of all analysts into one grade for each exposure and kind.
-
-    Parameters
-    ----------
-    labels : iterable of Label
-        At most one for each exposure, kind and analyst (see `merged`).
-    how : str, optional
-        An exposure is prominent when any, the majority (more than half) or all of its analysts call it prominent; else
-        it is dubious when as many call it dubious or prominent; else it is normal.
-
-    Returns
-    -------
-    dict of (camera, exposure, kind) to str
-    """
-    votes: dict[tuple[str, str, str], list[int]] = {}
-    for label in labels:
-        votes.setdefault(label.subject, []).append(GRADES.index(label.label))
-    return {key: GRADES[_grade(cast, how)] for key, cast in votes.items()}
-
-
-def _grade(votes: Sequence[int], how: Consensus) -> int:
-    needed = {"any": 1, "majority": len(votes) // 2 + 1, "all": len(votes)}[how]
-    return max(grade for grade in range(len(GRADES)) if sum(v >= grade for v in votes) >= needed)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How well two analysts agree on the exposures and kinds that both labelled.
-
-    Attributes
-    ----------
-    first, second : str
-        The analysts.
-    n : int
-        Number of exposures and kinds that both labelled.
-    same : float
-        Fraction on which both give the same grade.
-    kappa : float
-        Cohen's kappa: 1 is full agreement, 0 the agreement by chance; NaN where chance alone gives full agreement.
-    """
-
-    first: str
-    second: str
-    n: int
-    same: float
-    kappa: float
-
-
-def agreement(labels: Iterable[Label]) -> list[Agreement]:
-    """Compare each pair of analysts with labels in common, in order of their names."""
-    grades: dict[str, dict[tuple[str, str, str], str]] = {}
-    for label in labels:
-        grades.setdefault(label.analyst, {})[label.subject] = label.label
-    found = []
-    for first, second in combinations(sorted(grades), 2):
-        common = sorted(grades[first].keys() & grades[second].keys())
-        if not common:
-            continue
-        n = len(common)
-        pairs = [(grades[first][key], grades[second][key]) for key in common]
-        same = sum(a == b for a, b in pairs) / n
-        chance = sum(
-            (sum(a == grade for a, _ in pairs) / n) * (sum(b == grade for _, b in pairs) / n) for grade in GRADES
-        )
-        kappa = (same - chance) / (1.0 - chance) if chance < 1.0 else float("nan")
-        found.append(Agreement(first, second, n, same, kappa))
-    return found

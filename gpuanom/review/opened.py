@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from astropy.table import Table
@@ -37,6 +37,12 @@ from gpuanom.tables import build as tables
 from gpuanom.tables import shown
 from gpuanom.tables.build import Tables
 from gpuanom.tables.plain import PlainTable
+
+Row: TypeAlias = Mapping[str, Any]
+"""A row of a table as plain values: None for what is masked or not finite."""
+Rows: TypeAlias = Sequence[Row]
+RowsOfCcds: TypeAlias = Mapping[ExposureKey, Rows]
+"""The rows of the table of CCDs, by exposure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +210,7 @@ class ScoredNight:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def key_of(row: dict[str, Any]) -> ExposureKey:
+def key_of(row: Row) -> ExposureKey:
     """Return the key of the exposure in a row of a table."""
     return row["camera"], row["exposure"]
 

@@ -159,8 +159,10 @@ def look(
         if min(ccd.image.shape) < max(settings.stamp_size, settings.patch_size):
             return CcdFailure(ccd.name, "too_small", f"CCD {ccd.name}: too small to look at")
         try:
-            with_trail = ccd.name in trails
-            seen = _look(exposure.points_id, ccd, settings, backend, binning, stamps, stars, with_trail)
+            seen = _look(
+                exposure.points_id, ccd, settings, backend, binning=binning, n_stamps=stamps, with_stars=stars,
+                with_trail=ccd.name in trails,
+            )  # fmt: skip
             return replace(seen, file=file, origin=origin_of(item, mask=False))
         except Exception as error:  # a CCD that cannot be shown must not cost the others
             cause = f"{type(error).__name__}: {printable(str(error))}"
@@ -179,11 +181,13 @@ def _look(
     ccd: Ccd,
     settings: Settings,
     backend: Backend,
+    *,
     binning: int,
-    stamps: int,
+    n_stamps: int,
     with_stars: bool,
     with_trail: bool,
 ) -> Look:
+    """A quick look at a CCD whose pixels have been read."""
     image = None
     with np.errstate(invalid="ignore", over="ignore"):
         if binning:
@@ -191,7 +195,7 @@ def _look(
         with backend.working():
             stack = backend.prepare([ccd], 1)
             background = _background(exposure, ccd, stack, settings, backend)
-            seen, stars = _sources(ccd, stack, background, settings, backend, stamps, with_stars)
+            seen, stars = _sources(ccd, stack, background, settings, backend, n_stamps, with_stars=with_stars)
             trail = _trail(stack, background, settings, backend) if with_trail else None
     without_pixels = replace(ccd, image=np.empty((0, 0), dtype=np.float32), bad=None)
     shape = (int(ccd.image.shape[0]), int(ccd.image.shape[1]))
@@ -295,6 +299,7 @@ def _sources(
     settings: Settings,
     backend: Backend,
     n_stamps: int,
+    *,
     with_stars: bool,
 ) -> tuple[SeenSources, Stars | None]:
     _, ny, nx = stack.shape

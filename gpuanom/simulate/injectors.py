@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
 
@@ -69,6 +69,7 @@ class Injector:
     default: float
     highest: float
     help: str
+    _: KW_ONLY
     directed: bool = False
     size: float = math.nan
     sized: str = ""
@@ -101,16 +102,16 @@ def _everywhere(spread: Callable[[Anomaly], Doubles]) -> Spread:
 
 INJECTORS: dict[str, Injector] = {
     "elongation": Injector(
-        "source", "shear added to the PSF", 0.25, 0.8, "every source elongated along one axis", True,
-        spread=optics.elongation, shear=optics.elongation_shear,
+        "source", "shear added to the PSF", 0.25, 0.8, "every source elongated along one axis",
+        directed=True, spread=optics.elongation, shear=optics.elongation_shear,
     ),
     "guiding": Injector(
-        "source", "pixels of drift", 4.0, 60, "guiding lost: every source drawn out to a line", True,
-        spread=_everywhere(optics.guiding),
+        "source", "pixels of drift", 4.0, 60, "guiding lost: every source drawn out to a line",
+        directed=True, spread=_everywhere(optics.guiding),
     ),
     "focus": Injector(
-        "source", "pixels of length", 8.0, 60, "astigmatic defocus: every source an ellipse, half as wide", True,
-        spread=_everywhere(optics.focus),
+        "source", "pixels of length", 8.0, 60, "astigmatic defocus: every source an ellipse, half as wide",
+        directed=True, spread=_everywhere(optics.focus),
     ),
     "astigmatism": Injector(
         "source", "shear at the field's edge", 0.3, 0.8, "sources elongated radially, more so away from the centre",
@@ -118,23 +119,25 @@ INJECTORS: dict[str, Injector] = {
     ),
     "tilt": Injector(
         "source", "shear at the field's edge", 0.3, 0.8,
-        "a tilted focal plane: elongated along the direction on one side of the field, across it on the other", True,
-        spread=optics.tilt, varies=True,
+        "a tilted focal plane: elongated along the direction on one side of the field, across it on the other",
+        directed=True, spread=optics.tilt, varies=True,
     ),
     "coma": Injector(
-        "source", "pixels of length", 8.0, 60, "every source a comet", True, spread=_everywhere(optics.coma),
+        "source", "pixels of length", 8.0, 60, "every source a comet",
+        directed=True, spread=_everywhere(optics.coma),
     ),
     "double": Injector(
-        "source", "pixels apart", 8.0, 60, "two images of every source", True, spread=_everywhere(optics.double),
+        "source", "pixels apart", 8.0, 60, "two images of every source",
+        directed=True, spread=_everywhere(optics.double),
     ),
     "multiple": Injector(
-        "source", "pixels between images", 6.0, 30, "four images of every source, on a zigzag", True,
-        spread=_everywhere(optics.multiple),
+        "source", "pixels between images", 6.0, 30, "four images of every source, on a zigzag",
+        directed=True, spread=_everywhere(optics.multiple),
     ),
     "repeats": Injector(
         "source", "share of the light in the second image", 0.3, 0.5,
-        "the telescope moved far: every source twice, its images well apart", True,
-        size=40.0, sized="separation", spread=_everywhere(optics.repeats),
+        "the telescope moved far: every source twice, its images well apart",
+        directed=True, size=40.0, sized="separation", spread=_everywhere(optics.repeats),
     ),
     "donuts": Injector(
         "source", "pixels across", 16.0, 60, "out of focus: every source a ring", spread=_everywhere(optics.donut),
@@ -154,12 +157,12 @@ INJECTORS: dict[str, Injector] = {
         "crosstalk: a faint mirror image of every source on the CCD's other half", echo=electronics.crosstalk,
     ),
     "stripes": Injector(
-        "background", "sky noise, half of peak to peak", 0.3, 1000, "stripes: interference, banding", True,
-        size=32.0, sized="period", pattern=patterns.stripes,
+        "background", "sky noise, half of peak to peak", 0.3, 1000, "stripes: interference, banding",
+        directed=True, size=32.0, sized="period", pattern=patterns.stripes,
     ),
     "pickup": Injector(
-        "background", "sky noise, half of peak to peak", 0.3, 1000, "interference in one CCD: stripes on one CCD", True,
-        size=12.0, sized="period", pattern=patterns.stripes, single=True,
+        "background", "sky noise, half of peak to peak", 0.3, 1000, "interference in one CCD: stripes on one CCD",
+        directed=True, size=12.0, sized="period", pattern=patterns.stripes, single=True,
     ),
     "herringbone": Injector(
         "background", "sky noise, half of peak to peak", 0.3, 1000,
@@ -194,8 +197,8 @@ INJECTORS: dict[str, Injector] = {
         sized="radius", pattern=patterns.arc, reaches=patterns.arc_reaches, usual=patterns.arc_radius,
     ),
     "streak": Injector(
-        "background", "sky noise, at the crest", 3.0, 10_000, "a satellite's track across the focal plane", True,
-        pattern=patterns.streak, reaches=patterns.streak_reaches,
+        "background", "sky noise, at the crest", 3.0, 10_000, "a satellite's track across the focal plane",
+        directed=True, pattern=patterns.streak, reaches=patterns.streak_reaches,
     ),
     "glow": Injector(
         "background", "sky noise, at the brightest", 3.0, 1000, "scattered light of a star outside the field",
@@ -211,8 +214,8 @@ INJECTORS: dict[str, Injector] = {
         size=24.0, sized="period", pattern=patterns.tree_rings,
     ),
     "shadow": Injector(
-        "background", "share of the light lost", 0.03, 1, "the shadow of dome or tree, with an edge", True,
-        shade=patterns.shadow, reaches=patterns.shadow_reaches,
+        "background", "share of the light lost", 0.03, 1, "the shadow of dome or tree, with an edge",
+        directed=True, shade=patterns.shadow, reaches=patterns.shadow_reaches,
     ),
 }  # fmt: skip
 """Every class of anomalies by name."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gpuanom.cluster import job, worker
 from gpuanom.cluster.job import Unseen
-from gpuanom.measuring import threads as works
+from gpuanom.measuring import threads as measuring_threads
 
 MIB = 2**20
 
@@ -109,8 +109,8 @@ def dask_setup(_worker):
         job.choose = choose
     worker.first_unseen, worker.versions, worker.measured = hidden, versions, measured
 
-    def measure_group(exposure, *arguments, whole=works.measure_group):
+    def measure_group(exposure, *arguments, whole=measuring_threads.measure_group):
         befall(exposure)
         return whole(exposure, *arguments)
 
-    works.measure_group = measure_group
+    measuring_threads.measure_group = measure_group
