@@ -259,7 +259,7 @@ class _Collector:
 class _Collecting:
     """Keeps the drawn stamps of one exposure: a `gpuanom.measuring.stamp_hook.StampUse`, called by any thread."""
 
-    only = True
+    stamps_only = True
 
     def __init__(self, drawn: Drawn, collector: _Collector) -> None:
         self._drawn, self._collector = drawn, collector

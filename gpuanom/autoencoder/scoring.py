@@ -35,7 +35,7 @@ class Scorer:
     Parameters
     ----------
     model : Model
-    only : bool, optional
+    stamps_only : bool, optional
         Whether only the stamps are wanted, of exposures that are measured already.
 
     Notes
@@ -43,15 +43,15 @@ class Scorer:
     The weights are copied to each device once. A scorer can be pickled.
     """
 
-    def __init__(self, model: Model, only: bool = False) -> None:
-        self.model, self.only = model, only
+    def __init__(self, model: Model, stamps_only: bool = False) -> None:
+        self.model, self.stamps_only = model, stamps_only
         self.fingerprint = model.fingerprint
         self._layers: dict[str, Layers] = {}
         self._lock = threading.Lock()
         self._threads = torch.get_num_threads()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Scorer, (self.model, self.only)
+        return Scorer, (self.model, self.stamps_only)
 
     def __enter__(self) -> Self:
         return self

@@ -40,24 +40,24 @@ class ModelFile:
         In bytes.
     fingerprint : str
         `gpuanom.autoencoder.model.Model.fingerprint` of what the client read.
-    only : bool
+    stamps_only : bool
         Whether only the stamps are wanted, of exposures that are measured already.
     """
 
     path: bytes
     size: int
     fingerprint: str
-    only: bool
+    stamps_only: bool
 
     @classmethod
-    def of(cls, path: str | Path, fingerprint: str, only: bool) -> ModelFile:
+    def of(cls, path: str | Path, fingerprint: str, stamps_only: bool) -> ModelFile:
         """Describe the file of a model that was read.
 
         Parameters
         ----------
         path : str or Path
         fingerprint : str
-        only : bool
+        stamps_only : bool
             See the attributes.
 
         Returns
@@ -65,7 +65,7 @@ class ModelFile:
         ModelFile
         """
         absolute = Path(path).absolute()
-        return cls(os.fsencode(absolute), absolute.stat().st_size, fingerprint, only)
+        return cls(os.fsencode(absolute), absolute.stat().st_size, fingerprint, stamps_only)
 
     @property
     def sized_file(self) -> SizedFile:
@@ -87,7 +87,7 @@ class ModelFile:
         model = load(path)
         if model.fingerprint != self.fingerprint:
             raise InputError("is another model here than where the run was started", file=path)
-        return Scorer(model, self.only)
+        return Scorer(model, self.stamps_only)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class SourceList:
         Radians in the CCD's own axes; NaN where a source has no orientation (METHOD.md 3 and 3b).
     """
 
-    only = True
+    stamps_only = True
     """The gradients of the sky are not wanted."""
 
     def __init__(self) -> None:

@@ -167,7 +167,7 @@ def _measured(
 
 def _wants_all_steps(stamp_use: StampUse | None) -> bool:
     """Whether gradients, histograms and statistics are wanted, or nothing but the stamps."""
-    return stamp_use is None or not stamp_use.only
+    return stamp_use is None or not stamp_use.stamps_only
 
 
 def _histograms(

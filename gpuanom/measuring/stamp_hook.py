@@ -15,12 +15,12 @@ class StampUse(Protocol):
 
     Attributes
     ----------
-    only : bool
+    stamps_only : bool
         Whether nothing but the stamps is wanted: gradients are not measured, and histograms are left empty.
     """
 
     @property
-    def only(self) -> bool:
+    def stamps_only(self) -> bool:
         """Whether nothing but the stamps is wanted."""
         ...
 

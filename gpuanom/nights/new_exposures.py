@@ -93,7 +93,7 @@ class NewExposures:
         from gpuanom.cluster.run import Cluster
 
         file = None if self.models is None else self.models.file
-        known = None if scorer is None or file is None else ModelFile.of(file, scorer.fingerprint, scorer.only)
+        known = None if scorer is None or file is None else ModelFile.of(file, scorer.fingerprint, scorer.stamps_only)
         job = Job(self.settings, self.device, self.threads, known)
         verbose = logging.getLogger("gpuanom").isEnabledFor(logging.INFO)
         return Cluster(job, self.cluster, self.events.say, self.events.debug, verbose)
@@ -119,7 +119,7 @@ class NewExposures:
             if not lacking:
                 return unread
             self.events.stamps(len(lacking))
-            with self._measurers(Scorer(model, only=True)) as running:
+            with self._measurers(Scorer(model, stamps_only=True)) as running:
                 for exposure, result, seconds in running.measured(lacking):
                     if not isinstance(result, Failure) and (differs := store.add_reconstruction(result)):
                         reason = f"no autoencoder_mse: {differs}"

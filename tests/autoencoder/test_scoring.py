@@ -73,7 +73,7 @@ def test_a_measurement_carries_them(scorer):
 def test_stamps_alone_give_the_same_and_no_histograms(scorer):
     given = ccds(1, 2)
     whole = measured(given, select("cpu"), scorer)
-    alone = measured(given, select("cpu"), Scorer(scorer.model, only=True))
+    alone = measured(given, select("cpu"), Scorer(scorer.model, stamps_only=True))
     for a, b in zip(alone, whole, strict=True):
         assert a.reconstruction.error == b.reconstruction.error
         assert np.array_equal(a.reconstruction.latent, b.reconstruction.latent)
@@ -102,7 +102,7 @@ def test_both_backends_agree(scorer):
     expected = measured(given, select("cpu"), scorer)
     with device.installed():
         got = measured(given, select("0"), scorer)
-        alone = measured(given, select("0"), Scorer(scorer.model, only=True))
+        alone = measured(given, select("0"), Scorer(scorer.model, stamps_only=True))
     for a, b, c in zip(got, expected, alone, strict=True):
         assert a.reconstruction.n_stamps == b.reconstruction.n_stamps
         # Stamps are float32, and their backgrounds agree to 1e-12: rarely a pixel differs by 6e-8 of the centre.

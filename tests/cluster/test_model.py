@@ -34,7 +34,7 @@ def test_workers_put_stamps_through_a_model(night, undisturbed, model, tmp_path,
 
 
 def test_a_model_that_changes_under_way_is_refused(model, tmp_path):
-    file = ModelFile.of(model, made.model(seed=3).fingerprint, only=False)
+    file = ModelFile.of(model, made.model(seed=3).fingerprint, stamps_only=False)
     assert file.scorer().fingerprint == file.fingerprint
     save(made.model(seed=4), model)
     with pytest.raises(InputError, match="another model"):
