@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 SHARED = {
     *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "digits_loop"),
     *("compiling", "loops", "installing", "nvidia", "data", "workspace", "display"),
-    *("attributes", "set_at_once", "histogram_sums", "tile_bounds", "side_by_side", "system", "sorting"),
+    *("attributes", "set_at_once", "histogram_sums", "side_by_side", "system", "sorting"),
     "sums_and_medians",
 }
 ROWS = [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import subprocess
 
 MODULES = (
-    "tile_bounds", "fits.decoding.rice_bits", "fits.decoding.byteorder", "fits.decoding.tile_table_loop",
+    "backends.tile_numbers", "fits.decoding.rice_bits", "fits.decoding.byteorder", "fits.decoding.tile_table_loop",
     "fits.decoding.images_together_loop", "fits.opening.hdu_list_loop", "fits.decoding.dither", "fits.decoding.rice",
     "backends.cpu.points", "backends.cpu.pixels", "backends.cpu.isophote", "backends.cpu.moments",
     "backends.cpu.sources", "backends.cpu.gradients", "backends.cpu.stamps", "backends.cpu.residual",

@@ -24,11 +24,11 @@ def load_meanwhile() -> None:
 
 def _load() -> None:
     try:
-        from gpuanom import tile_bounds
+        from gpuanom.backends import tile_numbers
         from gpuanom.fits.decoding import byteorder, images_together_loop, tile_table_loop
         from gpuanom.fits.opening import hdu_list_loop
 
-        tile_bounds.put_tiles.load()
+        tile_numbers.put_tiles.load()
         tile_table_loop.read_places.load()
         hdu_list_loop.walk_headers.load()
         images_together_loop.read_sound_images.load()

@@ -130,7 +130,9 @@ class TileUpload:
         at, (n, n_tiles) = self._first[-1], tiles[0].shape
         up_to, expected = at + n * n_tiles, self._most * n_tiles
         wholes, reals = self._wholes.up_to(up_to, expected), self._reals.up_to(up_to, expected)
-        from gpuanom.tile_bounds import put_tiles  # imports Numba, which is for `loops` while the driver starts
+        from gpuanom.backends.tile_numbers import (
+            put_tiles,  # imports Numba, which is for `loops` while the driver starts
+        )
 
         if not put_tiles(*tiles, n_bytes, self._next(), at, wholes, reals):
             raise ValueError("a tile lies outside the data")

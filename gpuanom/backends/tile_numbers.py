@@ -1,4 +1,7 @@
-"""Whether the tiles of images lie within their data: a compiled loop, since a GPU would read whatever it is told to."""
+"""The numbers of images' compressed tiles for a GPU: a compiled loop that refuses tiles outside their data.
+
+A GPU would read wherever it is told to. The loop needs no CuPy, and is compiled ahead where there is none.
+"""
 
 from __future__ import annotations
 
