@@ -119,10 +119,10 @@ def test_a_profile_of_score_settings_is_recorded_whole(night):
 def test_the_robust_reference_is_one_and_the_same(scored, tmp_path):
     """A night that is scored against its own robust reference has the scores that the robust rounds gave."""
     references = gpuanom.make_references([scored / "night"])
-    assert any(ids for d in references.datasets for ids in d.left_out)
+    assert any(ids for d in references.datasets for ids in d.robust_outliers)
     references.save(tmp_path / "ref.ecsv")
     kept = gpuanom.References.load(tmp_path / "ref.ecsv")
-    assert [d.left_out for d in kept.datasets] == [d.left_out for d in references.datasets]
+    assert [d.robust_outliers for d in kept.datasets] == [d.robust_outliers for d in references.datasets]
     shutil.copytree(scored / "night", tmp_path / "night")
     gpuanom.score([], tmp_path / "night", settings=SETTINGS.replace(robust_rounds=0), reference=kept, device="cpu")
     assert_equal(open_night(tmp_path / "night").tables.exposures, open_night(scored / "night").tables.exposures)

@@ -13,7 +13,7 @@ from gpuanom.scoring.evidence import null_record, stored_null
 from gpuanom.scoring.evidence.null import Null
 from gpuanom.scoring.evidence.stored_null import StoredNull
 from gpuanom.scoring.histograms import comparable
-from gpuanom.scoring.histograms.comparison import Comparison, left_out
+from gpuanom.scoring.histograms.comparison import Comparison, robust_outliers
 from gpuanom.scoring.histograms.ranking import Scores
 from gpuanom.scoring.judged import static_pattern
 from gpuanom.scoring.judged.ccd_places import UsualCcds, usual_ccds
@@ -116,7 +116,7 @@ def keep_null(
         members=members,
         size=comparable.usual_size(dataset),
         references=tuple(kind.reference for kind in usual.kinds),
-        left_out=left_out(usual) if settings.robust_rounds else (frozenset(),) * len(KINDS),
+        robust_outliers=robust_outliers(usual) if settings.robust_rounds else (frozenset(),) * len(KINDS),
         positions={} if measured is None else _positions(measured),
         usual_ccds=UsualCcds() if measured is None else usual_ccds(_behind(measured, usual.members)),
         pattern=pattern,

@@ -57,7 +57,7 @@ class StoredNull:
         (ny, nx) of the CCDs; only exposures of about this size are compared. (0, 0) where unknown or mixed.
     references : tuple of 4 Reference
         In the order of `gpuanom.records.KINDS`.
-    left_out : tuple of 4 frozensets of str
+    robust_outliers : tuple of 4 frozensets of str
         The ids of the exposures that robust rounds left out of each reference.
     usual, usual_local : tuple of 4 Usual
         What the scores usually are, and those of the alignment within CCDs.
@@ -84,7 +84,7 @@ class StoredNull:
     members: Mapping[str, str]
     size: tuple[int, int]
     references: tuple[Reference, ...]
-    left_out: tuple[frozenset[str], ...]
+    robust_outliers: tuple[frozenset[str], ...]
     usual: tuple[Usual, ...]
     usual_local: tuple[Usual, ...]
     ordered: tuple[Doubles, ...]
@@ -118,7 +118,7 @@ class StoredNull:
         groups = []
         for members in comparable.like(dataset, self.size).groups:
             part = dataset if members.size == len(dataset.exposures) else comparable.part(dataset, members)
-            kinds = from_kept(part, self.references, self.members, self.left_out, fingerprints)
+            kinds = from_kept(part, self.references, self.members, self.robust_outliers, fingerprints)
             groups.append(Group(members, part, kinds))
         return Comparison(tuple(groups), len(dataset.exposures))
 

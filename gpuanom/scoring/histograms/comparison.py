@@ -112,7 +112,7 @@ def compared_with(
 
             kinds = tuple(side_by_side(of_kind, range(len(KINDS)), many=on_threads(compared, backend)))
         else:
-            kinds = from_kept(compared, saved.kinds, saved.exposures, saved.left_out, digests(compared))
+            kinds = from_kept(compared, saved.kinds, saved.exposures, saved.robust_outliers, digests(compared))
         groups.append(Group(members, compared, kinds))
     return Comparison(tuple(groups), n_exposures)
 
@@ -137,10 +137,12 @@ def dataset_reference(
     size = comparable.usual_size(dataset)
     usual = compared_with(dataset, settings or Settings(), backend or select("cpu")).groups[0]
     references = tuple(compared.reference for compared in usual.kinds)
-    return DatasetReference(dataset.camera, dataset.band, references, digests(usual.dataset), left_out(usual), size)
+    return DatasetReference(
+        dataset.camera, dataset.band, references, digests(usual.dataset), robust_outliers(usual), size
+    )
 
 
-def left_out(group: Group) -> tuple[frozenset[str], ...]:
+def robust_outliers(group: Group) -> tuple[frozenset[str], ...]:
     """Return, for each kind, the ids of the exposures that the robust rounds left out of the reference.
 
     Parameters

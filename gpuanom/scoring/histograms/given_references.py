@@ -57,7 +57,7 @@ def merge(parts: Iterable[tuple[str, References]], say: Callable[[str], None] = 
                     f"{size[1]} x {size[0]} (they are not compared with each other: make a reference of each)"
                 )
             kinds = tuple(a + b for a, b in zip(merged[key].kinds, d.kinds, strict=True))
-            left_out = tuple(a | b for a, b in zip(merged[key].left_out, d.left_out, strict=True))
+            robust_outliers = tuple(a | b for a, b in zip(merged[key].robust_outliers, d.robust_outliers, strict=True))
             exposures = {**merged[key].exposures, **d.exposures}
             size = size if all(size) else d.size
             before, added = merged[key].statistics, d.statistics
@@ -68,7 +68,7 @@ def merge(parts: Iterable[tuple[str, References]], say: Callable[[str], None] = 
                     f"{lacking} keeps no statistics of {' '.join(key).strip()}, so that those of {other} are dropped:"
                     " the merged reference gives no verdicts on this dataset"
                 )
-            merged[key] = DatasetReference(d.camera, d.band, kinds, exposures, left_out, size, statistics)
+            merged[key] = DatasetReference(d.camera, d.band, kinds, exposures, robust_outliers, size, statistics)
     if settings is None:
         raise ReferenceFileError("no input holds a reference or a night")
     return References(tuple(merged[key] for key in sorted(merged)), settings)

@@ -113,7 +113,7 @@ class DatasetReference:
         In the order of `gpuanom.records.KINDS`.
     exposures : dict of str to str
         Ids of the exposures behind the reference, and a hash of the histograms of each.
-    left_out : tuple of 4 frozensets of str
+    robust_outliers : tuple of 4 frozensets of str
         Of each kind the ids of exposures that robust rounds left out of the sums (METHOD.md 5b).
     size : tuple of 2 ints
         (ny, nx) of the CCDs; only exposures of about this size are compared. (0, 0) where unknown or mixed.
@@ -125,15 +125,15 @@ class DatasetReference:
     band: str
     kinds: tuple[Reference, ...]
     exposures: Mapping[str, str]
-    left_out: tuple[frozenset[str], ...] = (frozenset(),) * len(KINDS)
+    robust_outliers: tuple[frozenset[str], ...] = (frozenset(),) * len(KINDS)
     size: tuple[int, int] = (0, 0)
     statistics: Measured | None = None
 
     def renamed(self, names: Mapping[str, str]) -> DatasetReference:
         """Return the same references with other ids for the exposures."""
         exposures = {names[name]: digest for name, digest in self.exposures.items()}
-        left_out = tuple(frozenset(names[name] for name in ids) for ids in self.left_out)
-        return replace(self, exposures=exposures, left_out=left_out)
+        robust_outliers = tuple(frozenset(names[name] for name in ids) for ids in self.robust_outliers)
+        return replace(self, exposures=exposures, robust_outliers=robust_outliers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,9 +253,9 @@ class References:
             "exposures": json.dumps([[d.camera, d.band, dict(sorted(d.exposures.items()))] for d in self.datasets]),
             "sizes": json.dumps([[d.camera, d.band, *d.size] for d in self.datasets]),
         }
-        if any(ids for d in self.datasets for ids in d.left_out):
-            left_out = [[d.camera, d.band, [sorted(ids) for ids in d.left_out]] for d in self.datasets]
-            table.meta["left_out"] = json.dumps(left_out)
+        if any(ids for d in self.datasets for ids in d.robust_outliers):
+            robust_outliers = [[d.camera, d.band, [sorted(ids) for ids in d.robust_outliers]] for d in self.datasets]
+            table.meta["left_out"] = json.dumps(robust_outliers)
         kept = [[d.camera, d.band, kept_statistics.to_text(d.statistics)] for d in self.datasets if d.statistics]
         if kept:
             table.meta["statistics"] = json.dumps(kept)
@@ -344,7 +344,7 @@ class References:
             for row in table
         }
         none = (frozenset[str](),) * len(KINDS)
-        left_out = {
+        robust_outliers = {
             (camera, band): tuple(frozenset(map(str, names)) for _, names in zip(KINDS, ids, strict=True))
             for camera, band, ids in json.loads(table.meta.get("left_out", "[]"))
         }
@@ -364,7 +364,7 @@ class References:
                 band,
                 tuple(rows[camera, band, kind] for kind in KINDS),
                 ids,
-                left_out.get((camera, band), none),
+                robust_outliers.get((camera, band), none),
                 sizes.get((camera, band), (0, 0)),
                 statistics.get((camera, band)),
             )

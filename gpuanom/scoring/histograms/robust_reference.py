@@ -85,7 +85,7 @@ def from_kept(
     dataset: Dataset,
     references: Sequence[Reference],
     behind: Mapping[str, str],
-    left_out: Sequence[Collection[str]],
+    robust_outliers: Sequence[Collection[str]],
     hashes: Mapping[str, str],
 ) -> tuple[KindReference, ...]:
     """Give the reference of each kind that was made before, and which exposures of the dataset it was made from.
@@ -98,7 +98,7 @@ def from_kept(
         In the order of `KINDS`.
     behind : mapping of str to str
         The exposures that the references were made from, by id, and a hash of each.
-    left_out : sequence of 4 collections of str
+    robust_outliers : sequence of 4 collections of str
         Of each kind the ids of exposures behind the references that robust rounds left out.
     hashes : mapping of str to str
         The hash of each exposure of the dataset: an exposure that has changed counts as a new one.
@@ -112,7 +112,7 @@ def from_kept(
     alone = len(behind) == 1 and bool(unchanged.all())
     found = []
     for kind, reference in enumerate(references):
-        out = np.array([e in left_out[kind] for e in dataset.exposures], dtype=bool)
+        out = np.array([e in robust_outliers[kind] for e in dataset.exposures], dtype=bool)
         contained = unchanged & scored_exposures(dataset, kind) & ~out
         found.append(KindReference(reference, contained, comparable=reference.n_histograms > 0 and not alone))
     return tuple(found)
