@@ -80,6 +80,13 @@ sys.stdin.read()""": ("corrupt", "cannot be read: its pixels are more than its h
     "raise SystemExit(3)": ("unreadable", "cannot be decoded: its decoder ended: 3"),
     "import time; time.sleep(1000)": ("unreadable", "cannot be decoded: its decoder did not end within 1 s"),
     "print('no JSON', flush=True); input()": ("unreadable", "cannot be decoded: its decoder ended: 0"),
+    # On a busy machine a decoder needs a while to end.
+    "import sys, time; print('no JSON', flush=True); sys.stdin.buffer.read(); time.sleep(1); raise SystemExit(4)": (
+        "unreadable", "cannot be decoded: its decoder ended: 4",
+    ),
+    "import os, time; os.close(1); time.sleep(1); os.kill(os.getpid(), 11)": (
+        "corrupt", "cannot be read: its decoder was ended by signal 11",
+    ),
     """import sys; print('{"error": "no memory", "errno": 12}', flush=True); sys.stdin.read()""": (
         "unreadable", "cannot be decoded: no memory (free some memory",
     ),
@@ -93,7 +100,7 @@ def test_only_what_the_bytes_show_is_damage_when_a_decoder_fails(path, settings,
     with monkeypatch.context() as patch:
         patch.setattr(astropy_process.process_program, "__file__", str(tmp_path / "fails.py"))
         patch.setattr(system, "PAUSES", (0.01, 0.01))
-        if "sleep" in program:
+        if "sleep(1000)" in program:
             patch.setattr(astropy_process, "SECONDS", 1.0)
         item = load(path, settings)
         assert isinstance(item, CcdFailure)

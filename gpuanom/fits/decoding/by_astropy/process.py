@@ -79,10 +79,10 @@ def _decode_once(raw: bytes, primary: bool, n_pixels: int) -> npt.NDArray[Any]:
     try:
         answer = _ask(process, raw, primary, n_pixels)
     except (OSError, ValueError):
-        watchdog.cancel()
-        with suppress(subprocess.TimeoutExpired):  # if it ended by itself, its exit status tells why
-            process.wait(0.5)
-        raise _why_ended(_end(process), timed_out.is_set(), n_pixels) from None
+        # The decoder has ended, or ends at the end of its input: its exit status tells why, however long it takes on a
+        # busy machine. A decoder that does not end is ended when the time is up.
+        _close(process)
+        raise _why_ended(process.wait(), timed_out.is_set(), n_pixels) from None
     except BaseException:
         _end(process)
         raise
