@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 SHARED = {
     *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "digits_loop"),
     *("compiling", "loops", "installing", "nvidia", "data", "workspace", "display"),
-    *("attributes", "set_at_once", "histogram_sums", "side_by_side", "system", "sorting"),
+    *("set_at_once", "side_by_side", "system", "sorting"),
     "sums_and_medians",
 }
 ROWS = [

@@ -43,7 +43,7 @@ def test_what_the_datasets_of_a_survey_need_is_imported_and_may_be_missing(monke
     monkeypatch.setattr(ahead.importlib, "import_module", imported.append)
     ahead.import_loops()
     assert imported[0] == "scipy.special"
-    assert {"gpuanom.histogram_sums", "gpuanom.scoring.judged.exposure_loops"} < set(imported)
+    assert {"gpuanom.records.histogram_sums", "gpuanom.scoring.judged.exposure_loops"} < set(imported)
     assert {name.removeprefix("gpuanom.") for name in imported[1:]} < set(MODULES)
     monkeypatch.setattr(ahead.importlib, "import_module", without_scipy)
     ahead.import_loops()  # the error is raised where SciPy is used

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.attributes import attributes
 from gpuanom.cameras.rules import CameraRule
 from gpuanom.encoded import GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
@@ -30,6 +29,7 @@ from gpuanom.fits.discover import labels_of, rule_of
 from gpuanom.fits.headers.hdus import Hdu
 from gpuanom.fits.opening.file import File
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether, Exposure, FloatImage
+from gpuanom.records.attributes import attributes
 from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 from gpuanom.workspace import workspace

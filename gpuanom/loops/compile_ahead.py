@@ -30,7 +30,7 @@ MODULES = (
     "backends.cpu.repeats", "sorting", "sums_and_medians", "backends.cpu.lines",
     "statistics.peaks_loop", "backends.cpu.profiles", "statistics.added_powers",
     "statistics.running_median", "statistics.patches", "statistics.map_rms", "statistics.robust",
-    "statistics.beyond_pattern", "digits_loop", "records.texts_loop", "tables.row_texts", "histogram_sums",
+    "statistics.beyond_pattern", "digits_loop", "records.texts_loop", "tables.row_texts", "records.histogram_sums",
     "scoring.judged.exposure_loops",
 )  # fmt: skip
 """The modules with compiled loops, roughly in the order in which a run needs the loops."""

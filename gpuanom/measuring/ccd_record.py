@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.attributes import attributes
 from gpuanom.errors import printable
 from gpuanom.records import (
     KINDS,
@@ -20,6 +19,7 @@ from gpuanom.records import (
     OrientationHistograms,
     Turn,
 )
+from gpuanom.records.attributes import attributes
 from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 

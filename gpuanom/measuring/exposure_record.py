@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpuanom.attributes import attributes
 from gpuanom.backends.limits import PAIR_COLUMNS, PAIR_ROWS
 from gpuanom.cameras.focalplane import Position, places
 from gpuanom.measuring.ccd_statistics import CcdOfStack, Maxima, StackParts
@@ -23,6 +22,7 @@ from gpuanom.records import (
     Measurement,
     Singles,
 )
+from gpuanom.records.attributes import attributes
 from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 from gpuanom.statistics import crosstalk, lines, repeats, shapes, spectrum

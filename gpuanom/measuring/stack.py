@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpuanom.attributes import attributes
 from gpuanom.backends.protocol import Backend
 from gpuanom.measuring.ccd_record import SATURATED, Counted, ccd_records, unmeasured
 from gpuanom.measuring.ccd_statistics import (
@@ -39,6 +38,7 @@ from gpuanom.records import (
     OrientationHistograms,
     Sources,
 )
+from gpuanom.records.attributes import attributes
 from gpuanom.set_at_once import changed
 from gpuanom.settings import Settings
 

@@ -306,7 +306,7 @@ class Dataset:
         """The counts of each histogram, (n_ccd, 4) int64."""
         if not is_large(self.counts):
             return np.asarray(self.counts.sum(axis=2, dtype=np.int64))
-        from gpuanom.histogram_sums import sum_bins
+        from gpuanom.records.histogram_sums import sum_bins
 
         totals = np.empty(self.counts.shape[:2], dtype=np.int64)
         sum_bins(np.ascontiguousarray(self.counts).ravel(), self.counts.shape[2], totals.ravel())

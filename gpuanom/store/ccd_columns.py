@@ -16,9 +16,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement
+from gpuanom.records.attributes import attributes
 from gpuanom.records.texts import Texts
 from gpuanom.store.schema import has_table
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, ExposureKey, Version
+from gpuanom.records.attributes import attributes
 from gpuanom.settings import Settings
 from gpuanom.store.ccd_columns import NO_AXES
 from gpuanom.store.file_places import files_json, lists_of, locator, texts_of

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpuanom.attributes import attributes
 from gpuanom.records import Measurement
+from gpuanom.records.attributes import attributes
 from gpuanom.store.ccd_columns import columns_of
 from gpuanom.store.exposure_rows import ccd_rows, remarks_on_ccds, typical_size
 from gpuanom.store.statistics import statistics_row

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.attributes import attributes
 from gpuanom.naming import natural_key
 from gpuanom.records import (
     CcdPatterns,
@@ -35,6 +34,7 @@ from gpuanom.records import (
     Singles,
     StatisticNames,
 )
+from gpuanom.records.attributes import attributes
 from gpuanom.store.schema import explaining_damage, has_table
 
 STATISTICS_TABLES = ("statistics", "beyond_patterns")

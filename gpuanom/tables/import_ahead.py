@@ -37,4 +37,4 @@ def import_loops() -> None:
             importlib.import_module(name)
 
 
-_LOOPS = ("histogram_sums", "digits_loop", "records.texts_loop", "scoring.judged.exposure_loops")
+_LOOPS = ("records.histogram_sums", "digits_loop", "records.texts_loop", "scoring.judged.exposure_loops")

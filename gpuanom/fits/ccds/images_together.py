@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.attributes import attributes
 from gpuanom.encoded import GiveRoom, RiceImages
 from gpuanom.errors import InputError
 from gpuanom.fits.ccds.pixels import goes_direct, sums_on_device
@@ -27,6 +26,7 @@ from gpuanom.fits.headers.hdus import Hdu
 from gpuanom.fits.opening.checksum import ones_complement_sum, same_sum
 from gpuanom.fits.opening.file import File
 from gpuanom.records import Doubles, Integers
+from gpuanom.records.attributes import attributes
 
 MOST_BYTES = 2**26
 """Bytes of one read: memory is lent in powers of two, so that long reads would leave much of it unused."""

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpuanom.attributes import attributes
 from gpuanom.encoded import GiveRoom, Room
 from gpuanom.errors import FETCH_AGAIN, InputError, corrupt
 from gpuanom.fits.headers.hdus import FileHeaders, Hdu
@@ -21,6 +20,7 @@ from gpuanom.fits.opening.checksum import datasum_of, datasums_of, fold_carry, o
 from gpuanom.fits.opening.first_headers import BLOCK
 from gpuanom.fits.opening.hdu_list import list_hdus
 from gpuanom.fits.opening.memory_map import DamagedError, Mapping, OpenFile, prefault
+from gpuanom.records.attributes import attributes
 from gpuanom.settings import NO_CHECKSUM
 from gpuanom.system import patiently, refused
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from gpuanom.attributes import attributes
 from gpuanom.errors import InputError
 from gpuanom.fits.headers.card_places import Layout, as_text, layout_of
 from gpuanom.fits.headers.hdus import FileHeaders, Hdu, StoredHdu
@@ -20,6 +19,7 @@ from gpuanom.fits.opening.file_ending import too_few_extensions, wrong_ending
 from gpuanom.fits.opening.first_headers import BLOCK, data_bytes, whole_blocks, whole_card
 from gpuanom.fits.opening.hdu_form import TABLES, HduForm, claimed_shape, form_of, forms_of
 from gpuanom.fits.opening.memory_map import HeaderReader
+from gpuanom.records.attributes import attributes
 from gpuanom.system import patiently
 from gpuanom.workspace import workspace
 

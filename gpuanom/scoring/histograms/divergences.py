@@ -142,7 +142,7 @@ def _pooled(counts: Integers, owner: Integers, n_exposures: int) -> Integers:
     """The sum of each exposure's histograms, (n_exposures, N) int64; zeros for an exposure without any."""
     pooled = np.zeros((n_exposures, counts.shape[1]), dtype=np.int64)
     if is_large(counts):
-        from gpuanom.histogram_sums import in_a_row, pool
+        from gpuanom.records.histogram_sums import in_a_row, pool
 
         pool(*in_a_row(counts), owner, pooled)
         return pooled

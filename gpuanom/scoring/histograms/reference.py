@@ -59,7 +59,7 @@ class Reference:
         """
         n = counts.sum(axis=1) if n is None else n
         if is_large(counts):
-            from gpuanom.histogram_sums import in_a_row, sum_shares
+            from gpuanom.records.histogram_sums import in_a_row, sum_shares
 
             shares, sums = np.zeros(counts.shape[1]), np.zeros(counts.shape[1], dtype=np.int64)
             n_histograms = int(sum_shares(*in_a_row(counts), n, shares, sums))
