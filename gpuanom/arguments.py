@@ -19,7 +19,7 @@ from typing import Any, TypeGuard, TypeVar
 import numpy as np
 
 from gpuanom.errors import GpuanomError, InputError, SettingsError
-from gpuanom.naming import Relocation, absolute
+from gpuanom.paths import Relocation, absolute
 from gpuanom.settings import Settings
 
 Kind = TypeVar("Kind")

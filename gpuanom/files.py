@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gpuanom.errors import OutputError, printable
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 
 _REMEDIES = {
     errno.ENOSPC: "make room on the disk and repeat the command",

@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).parent.parent / "gpuanom"
 # A package may import from its own row and from the rows above it, but two packages of the same row never import each
 # other. The single files of the first row are shared by all parts, and may import each other.
 SHARED = {
-    *("errors", "version", "naming", "encoded", "sampling", "native", "nvtx", "files", "digits", "digits_loop"),
+    *("errors", "version", "natural_order", "paths", "encoded", "sampling", "native", "nvtx", "files"),
+    *("digits", "digits_loop"),
     *("compiling", "loops", "installing", "nvidia", "data", "workspace", "display"),
     *("set_at_once", "side_by_side", "system", "sorting"),
     "sums_and_medians",

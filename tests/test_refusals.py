@@ -18,9 +18,9 @@ from gpuanom import system
 from gpuanom.errors import InputError
 from gpuanom.fits.opening import memory_map
 from gpuanom.fits.opening.complete import lacking
-from gpuanom.naming import exists
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.watch import watch
+from gpuanom.paths import exists
 from gpuanom.store.store import NAME, Store
 from tests import nights
 

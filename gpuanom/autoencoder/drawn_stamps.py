@@ -22,7 +22,8 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError
 from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.measuring.threads import Threads
-from gpuanom.naming import natural_key, path_text
+from gpuanom.natural_order import natural_key
+from gpuanom.paths import path_text
 from gpuanom.records import (
     Background,
     CcdStack,

@@ -21,7 +21,7 @@ from gpuanom.autoencoder.tensors import device_type, require_shared
 from gpuanom.autoencoder.training import THREADS, OnEpoch, Trained, train
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import InputError, SettingsError, printable
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 from gpuanom.records import DatasetKey, Exposure, ExposureKey, Failure, FloatImage, Measurement
 from gpuanom.settings import Settings
 from gpuanom.version import __version__

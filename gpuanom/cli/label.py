@@ -12,7 +12,7 @@ import click
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument
 from gpuanom.errors import GpuanomError, printable
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 
 if TYPE_CHECKING:
     from gpuanom.review import labels

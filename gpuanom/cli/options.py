@@ -11,7 +11,7 @@ import click
 
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cluster.choice import TIMEOUT
-from gpuanom.naming import FLAT
+from gpuanom.paths import FLAT
 from gpuanom.settings import PROFILES, Settings
 from gpuanom.tables.writing import FORMATS
 

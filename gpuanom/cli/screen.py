@@ -16,7 +16,7 @@ import click
 from gpuanom import compiling
 from gpuanom.display import counted
 from gpuanom.errors import printable
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -25,7 +25,7 @@ from gpuanom.cli.screen import tell_unfinished
 from gpuanom.cli.summary import KIND_NAMES, filled, summary_console
 from gpuanom.display import counted
 from gpuanom.errors import InputError, printable
-from gpuanom.naming import absolute, path_text, resolved
+from gpuanom.paths import absolute, path_text, resolved
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.ccds import scales
 from gpuanom.review import plots

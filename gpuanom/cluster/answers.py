@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gpuanom.cluster.job import Answer, SizedFile
 from gpuanom.errors import printable
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 from gpuanom.records import Exposure, Failure, Measurement
 
 

@@ -21,7 +21,7 @@ from gpuanom.fits.headers.values import Cards
 from gpuanom.fits.opening.file_names import SUFFIXES, stem
 from gpuanom.fits.opening.first_headers import OwnTableError, read_headers
 from gpuanom.fits.opening.packed import PackedError
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import Exposure
 from gpuanom.settings import Settings
 from gpuanom.system import may_be_file

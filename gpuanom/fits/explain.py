@@ -14,7 +14,8 @@ from gpuanom.fits.discover import Discovery, discover, labels_of, rule_of
 from gpuanom.fits.headers.values import card, quoted
 from gpuanom.fits.opening.file import File
 from gpuanom.fits.reader import open_by_file, origin_of
-from gpuanom.naming import natural_key, path_text
+from gpuanom.natural_order import natural_key
+from gpuanom.paths import path_text
 from gpuanom.records import CcdFailure, CcdOnDisk, Exposure
 from gpuanom.settings import Settings
 

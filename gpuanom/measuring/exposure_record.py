@@ -12,7 +12,7 @@ import numpy as np
 from gpuanom.backends.limits import PAIR_COLUMNS, PAIR_ROWS
 from gpuanom.cameras.focalplane import Position, places
 from gpuanom.measuring.ccd_statistics import CcdOfStack, Maxima, StackParts
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import (
     CcdMeasurement,
     CcdStatistics,

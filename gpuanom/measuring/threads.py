@@ -29,7 +29,7 @@ from gpuanom.measuring.groups import grouped_again, groups
 from gpuanom.measuring.loops_ahead import load_statistics
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampTask
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 from gpuanom.records import Ccd, CcdFailure, CcdMeasurement, CcdOnDisk, Exposure, Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.system import raise_open_files

@@ -25,7 +25,7 @@ from typing import Any, Self
 from gpuanom.digits import printed
 from gpuanom.errors import OutputError, SettingsError
 from gpuanom.files import cannot_be_written
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.scoring.verdict.levels import BAD
 

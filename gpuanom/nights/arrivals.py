@@ -18,7 +18,7 @@ from gpuanom.files import State, state_of
 from gpuanom.fits import Discovery, FileFailure
 from gpuanom.fits.exposures.inputs import NothingThereError, expand
 from gpuanom.fits.opening.complete import Lack, lacking
-from gpuanom.naming import exists
+from gpuanom.paths import exists
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from gpuanom import arguments
 from gpuanom.backends.choice import select
 from gpuanom.display import counted
 from gpuanom.errors import InputError, OutputError, printable
-from gpuanom.naming import absolute, is_within, path_text, resolved
 from gpuanom.nights.events import Say
 from gpuanom.nights.gathering import placements
 from gpuanom.nights.same_exposures import few_lines
+from gpuanom.paths import absolute, is_within, path_text, resolved
 from gpuanom.records import ExposureKey
 from gpuanom.settings import Settings
 from gpuanom.store.planned import unfinished_line

@@ -9,8 +9,8 @@ from gpuanom.display import counted
 from gpuanom.errors import printable
 from gpuanom.fits import Discovery
 from gpuanom.fits.explain import decisions, doubtful, untold_bands
-from gpuanom.naming import path_text
 from gpuanom.nights.events import Events, Say
+from gpuanom.paths import path_text
 from gpuanom.records import ExposureKey
 from gpuanom.store.store import Store
 

@@ -10,8 +10,8 @@ from gpuanom import arguments
 from gpuanom.backends.choice import select
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.files import require_replaceable
-from gpuanom.naming import path_text
 from gpuanom.nights.events import Say
+from gpuanom.paths import path_text
 from gpuanom.report.page import NAME, write_report
 from gpuanom.report.pictures import require_pillow
 from gpuanom.review.opened import open_night

@@ -9,9 +9,9 @@ from pathlib import Path
 from gpuanom.errors import printable
 from gpuanom.fits import discover
 from gpuanom.fits.exposures.identity import version_in_name
-from gpuanom.naming import absolute, exists, resolved
 from gpuanom.nights.events import Say
 from gpuanom.nights.same_exposures import placed_copies
+from gpuanom.paths import absolute, exists, resolved
 from gpuanom.records import Exposure, Version
 from gpuanom.settings import Settings
 from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed

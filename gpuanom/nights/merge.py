@@ -15,10 +15,10 @@ from gpuanom.backends.choice import select
 from gpuanom.errors import InputError, OutputError, ReferenceFileError, StoreBusyError, printable
 from gpuanom.files import cannot_be_written, make_folder, partial_path
 from gpuanom.fits.exposures.grouping import names_apart
-from gpuanom.naming import Relocation, exists, lines_on_idle
 from gpuanom.nights.events import Night, Say
 from gpuanom.nights.gathering import each_once, gather
 from gpuanom.nights.unfinished import lacking_of
+from gpuanom.paths import Relocation, exists, lines_on_idle
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.review import labels
 from gpuanom.review.opened import ScoredNight

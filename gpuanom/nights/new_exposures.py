@@ -11,9 +11,9 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.cluster.choice import ClusterChoice
 from gpuanom.measuring.processes import Processes
 from gpuanom.measuring.threads import Threads
-from gpuanom.naming import path_text
 from gpuanom.nights.events import Events, Say
 from gpuanom.nights.storing import fill
+from gpuanom.paths import path_text
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
 from gpuanom.store.store import Store

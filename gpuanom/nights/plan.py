@@ -12,8 +12,8 @@ from gpuanom.errors import OutputError, printable
 from gpuanom.fits import Discovery, KnownFiles, discover
 from gpuanom.fits.opening.file_names import SUFFIXES
 from gpuanom.fits.opening.packed import ARCHIVES
-from gpuanom.naming import absolute, exists, path_text
 from gpuanom.nights.events import Say
+from gpuanom.paths import absolute, exists, path_text
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
 from gpuanom.statistics import listed

@@ -15,7 +15,7 @@ from gpuanom.backends.protocol import Backend
 from gpuanom.errors import OutputError, SettingsError
 from gpuanom.files import cannot_be_written, make_folder
 from gpuanom.fits.exposures.input_lists import with_streams_read
-from gpuanom.naming import exists
+from gpuanom.paths import exists
 from gpuanom.settings import Settings
 from gpuanom.store.store import NAME
 from gpuanom.tables import writing

@@ -15,7 +15,8 @@ from pathlib import Path
 from gpuanom.fits.exposures.grouping import by_start, ids_by_place
 from gpuanom.fits.headers.values import clean
 from gpuanom.fits.opening.file_names import stem
-from gpuanom.naming import absolute, exists, natural_key
+from gpuanom.natural_order import natural_key
+from gpuanom.paths import absolute, exists
 from gpuanom.records import Exposure, ExposureKey, Version
 from gpuanom.store.set_aside import Copy, Placed
 

@@ -18,7 +18,6 @@ from gpuanom.backends.choice import device_name
 from gpuanom.cluster.choice import TIMEOUT, ClusterChoice, require_dask
 from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits import Discovery, discover
-from gpuanom.naming import exists, lines_on_idle
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
 from gpuanom.nights.found_files import tell_of_files, tell_of_others, why_nothing
@@ -27,6 +26,7 @@ from gpuanom.nights.preparation import Existing, RunArguments, run_arguments, st
 from gpuanom.nights.progress import with_bar
 from gpuanom.nights.scored_before import as_before
 from gpuanom.nights.unfinished import share_of
+from gpuanom.paths import exists, lines_on_idle
 from gpuanom.records import Failure
 from gpuanom.settings import Settings
 from gpuanom.store.planned import unfinished_line

@@ -24,7 +24,6 @@ from gpuanom.files import state_of
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
 from gpuanom.fits.explain import decisions, doubtful, untold_bands
 from gpuanom.measuring.threads import Threads
-from gpuanom.naming import path_text
 from gpuanom.nights import plan
 from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts
 from gpuanom.nights.arrivals import Arrivals, Pace, without_unfinished
@@ -33,6 +32,7 @@ from gpuanom.nights.fresh_page import page_of
 from gpuanom.nights.preparation import run_arguments, store_path
 from gpuanom.nights.retries import Retries
 from gpuanom.nights.watched_ranks import Ranking, Ranks
+from gpuanom.paths import path_text
 from gpuanom.records import Exposure, ExposureKey, Failure, Measurement
 from gpuanom.scoring.histograms.given_references import require_reference
 from gpuanom.scoring.histograms.reference import References

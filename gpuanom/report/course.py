@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import Doubles
 from gpuanom.report.ccds import short
 from gpuanom.review.opened import ScoredNight, key_of

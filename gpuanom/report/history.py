@@ -17,7 +17,8 @@ from typing import Any
 from gpuanom.display import counted
 from gpuanom.errors import GpuanomError, OutputError, printable
 from gpuanom.files import make_folder, whole_file
-from gpuanom.naming import natural_key, path_text
+from gpuanom.natural_order import natural_key
+from gpuanom.paths import path_text
 from gpuanom.records import DatasetKey, ExposureKey
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.ccds import outline_value, short

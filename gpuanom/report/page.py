@@ -17,7 +17,7 @@ from typing import Any
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
 from gpuanom.files import make_folder, whole_file
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 from gpuanom.records import KINDS, DatasetKey, ExposureKey
 from gpuanom.report import ccds
 from gpuanom.report.blocks import begin, block

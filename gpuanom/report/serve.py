@@ -31,7 +31,7 @@ from typing import IO, Any, cast
 from urllib.parse import parse_qs
 
 from gpuanom.errors import InputError, OutputError, printable
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 from gpuanom.report.blocks import frame_of
 from gpuanom.report.fullsize import STRETCHES, TILE, CcdImages, Limits, Stretch, grey, png, usual_limits
 from gpuanom.report.page import SCRIPTS, title_of

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from gpuanom.digits import printed
 from gpuanom.errors import OutputError
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review.analysts import Consensus, consensus
 from gpuanom.review.labels import Label

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.table import Table
 
 from gpuanom.errors import InputError, OutputError, printable
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import ExposureKey
 
 MARK = "# %ECSV"

@@ -14,7 +14,7 @@ import numpy as np
 from gpuanom.cameras.focalplane import ccd_number
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import OutputError, SettingsError, printable
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import excluded_visits, labels
 from gpuanom.review.analysts import Consensus, consensus

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from gpuanom.errors import InputError, printable
-from gpuanom.naming import natural_key, path_text
+from gpuanom.natural_order import natural_key
+from gpuanom.paths import path_text
 from gpuanom.records import ExposureKey
 from gpuanom.review import excluded_visits, labels
 from gpuanom.review.evaluate import FRACTION, ranked_exposures

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from gpuanom.errors import InputError, printable
 from gpuanom.files import LABELS, one_at_a_time, write_text
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import ExposureKey
 from gpuanom.review import excluded_visits, marked
 

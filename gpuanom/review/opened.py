@@ -15,7 +15,7 @@ from astropy.table import Table
 from gpuanom import arguments, display
 from gpuanom.backends.choice import select
 from gpuanom.errors import InputError, OutputError
-from gpuanom.naming import lines_on_idle, path_text
+from gpuanom.paths import lines_on_idle, path_text
 from gpuanom.records import (
     BACKGROUND,
     FLAT_BACKGROUND,

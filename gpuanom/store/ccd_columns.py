@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import CcdMeasurement
 from gpuanom.records.attributes import attributes
 from gpuanom.records.texts import Texts

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import KINDS, Dataset, DatasetKey
 from gpuanom.store.schema import explaining_damage
 from gpuanom.store.transactions import Transactions

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import CcdMeasurement, Exposure, ExposureKey, Version
 from gpuanom.records.attributes import attributes
 from gpuanom.settings import Settings

@@ -3,7 +3,7 @@
 A store names files by absolute paths, so that a night can be opened from every folder. It also notes the folder in
 which the store lay when it was written to last. Where the store lies in another folder now and a file is missing, the
 file is looked for at the same place relative to the store: a folder with night and images may be moved as a whole.
-Of files that were moved in another way, a user says where they are now (`gpuanom.naming.Relocation`).
+Of files that were moved in another way, a user says where they are now (`gpuanom.paths.Relocation`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gpuanom.naming import Relocation, absolute, as_named_here, exists, is_within, path_text, relocated
+from gpuanom.paths import Relocation, absolute, as_named_here, exists, is_within, path_text, relocated
 from gpuanom.records import Exposure
 from gpuanom.store.schema import has_table
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gpuanom.errors import printable
-from gpuanom.naming import as_named_here, exists, path_text
+from gpuanom.paths import as_named_here, exists, path_text
 from gpuanom.records import Exposure
 from gpuanom.store.file_places import absolute_text
 from gpuanom.store.nulls import KeptNulls

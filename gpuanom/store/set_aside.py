@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gpuanom.naming import Relocation, path_text, relocated
+from gpuanom.paths import Relocation, path_text, relocated
 from gpuanom.records import Exposure, Failure
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE
 from gpuanom.store.exposure_rows import exposures_of

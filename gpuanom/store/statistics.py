@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import (
     CcdPatterns,
     CcdStatistics,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gpuanom.errors import OutputError
-from gpuanom.naming import Relocation, as_named_here, exists
+from gpuanom.paths import Relocation, as_named_here, exists
 from gpuanom.records import DatasetStatistics, Exposure, ExposureKey, Failure, Measurement, Singles, StatisticNames
 from gpuanom.records.statistics import CcdPatterns
 from gpuanom.settings import Settings, difference

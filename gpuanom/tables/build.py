@@ -14,7 +14,7 @@ import numpy as np
 from gpuanom import display
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import printable
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 from gpuanom.records import Dataset, DatasetKey, Failure
 from gpuanom.scoring.evidence import stored_null
 from gpuanom.scoring.histograms.comparison import Comparison

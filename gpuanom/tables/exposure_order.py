@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpuanom.digits import printed_values
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import KINDS, Doubles, Integers
 from gpuanom.records.texts import CodedTexts
 from gpuanom.scoring.verdict.levels import VERDICTS

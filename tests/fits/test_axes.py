@@ -14,7 +14,7 @@ from gpuanom.fits.ccds.wcs import sky_axes
 from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.scanned import CompressedImageHeader, ScannedHeader
 from gpuanom.fits.headers.values import Cards
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import CcdOnDisk, Turn
 
 RULE = CameraRule(name="any", turn="mosaic")

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpuanom.naming import Relocation, relocated
 from gpuanom.nights.forget import taken_out
 from gpuanom.nights.gathering import gather, rearrange
 from gpuanom.nights.same_exposures import placed_copies
+from gpuanom.paths import Relocation, relocated
 from gpuanom.records import CcdMeasurement, Exposure, Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.store.recorded_settings import ScoringRecord

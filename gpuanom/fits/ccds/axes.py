@@ -22,7 +22,7 @@ from gpuanom.cameras.rules import CameraRule
 from gpuanom.fits.ccds.wcs import cd_columns, latitude_is_first, reference_point, sky_axes
 from gpuanom.fits.headers.hdus import FileHeaders
 from gpuanom.fits.headers.values import Cards, matches
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import Doubles, Turn
 
 Matrix = tuple[float, float, float, float]

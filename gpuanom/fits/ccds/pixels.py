@@ -24,7 +24,7 @@ from gpuanom.fits.headers.hdus import Hdu
 from gpuanom.fits.headers.scanned import MOST_COLUMNS, CompressedImageHeader, ScannedHeader
 from gpuanom.fits.headers.values import Cards, card, number
 from gpuanom.fits.opening.file import File, short
-from gpuanom.naming import path_text
+from gpuanom.paths import path_text
 from gpuanom.records import FloatImage
 from gpuanom.system import is_refusal, refused
 

@@ -20,7 +20,8 @@ from gpuanom.fits.ccds.names import DETECTOR_CARDS, PLACES, is_generic
 from gpuanom.fits.exposures.identity import Description
 from gpuanom.fits.headers.values import clean
 from gpuanom.fits.opening.file_names import stem
-from gpuanom.naming import absolute, natural_key
+from gpuanom.natural_order import natural_key
+from gpuanom.paths import absolute
 from gpuanom.records import Exposure, ExposureKey
 
 Key = TypeVar("Key", bound=Hashable)

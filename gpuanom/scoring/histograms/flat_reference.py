@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpuanom.naming import FLAT
+from gpuanom.paths import FLAT
 from gpuanom.records import KINDS
 from gpuanom.scoring.histograms.reference import DatasetReference, Reference, References
 from gpuanom.scoring.histograms.simulated_p import LARGE_REFERENCE

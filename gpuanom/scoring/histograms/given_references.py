@@ -7,7 +7,7 @@ from typing import Any
 
 from gpuanom import arguments
 from gpuanom.errors import ReferenceFileError
-from gpuanom.naming import FLAT
+from gpuanom.paths import FLAT
 from gpuanom.records import Dataset
 from gpuanom.scoring.histograms import comparable
 from gpuanom.scoring.histograms.flat_reference import FlatReferences, flat_reference, flat_references

@@ -16,7 +16,7 @@ import numpy as np
 from gpuanom import arguments, display
 from gpuanom.errors import ReferenceFileError
 from gpuanom.files import write_text
-from gpuanom.naming import absolute, path_text
+from gpuanom.paths import absolute, path_text
 from gpuanom.records import KINDS, Doubles, Integers
 from gpuanom.records.measurements import is_large
 from gpuanom.scoring.judged import kept_statistics

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.cameras import focalplane
-from gpuanom.naming import natural_key
+from gpuanom.natural_order import natural_key
 from gpuanom.records import Doubles, Integers
 from gpuanom.scoring.judged.ccd_grid import Grid
 from gpuanom.scoring.judged.judged_statistics import OF_EXPOSURES

@@ -1,28 +1,15 @@
-"""The order of the ids of exposures and CCDs, and paths as the text of stores and tables."""
+"""Paths: as the text of stores and tables, in their absolute form, and after files were moved."""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 FLAT = "flat"
-"""What users give as the reference for flat histograms; a night that was scored so keeps this word."""
-
-_NUMBER = re.compile(r"(\d+)")
-
-
-@lru_cache(maxsize=65_536)  # a survey's ids are sorted several times
-def natural_key(name: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """Return the sort key of an exposure's or CCD's id: CCD2 comes before CCD10, and distinct ids never tie."""
-    if name.isdecimal():  # most ids are numbers, and a survey has many
-        return ((0, 0, ""), (1, int(name), ""), (0, 0, "")), name
-    parts = _NUMBER.split(name)
-    return tuple((1, int(part), "") if i % 2 else (0, 0, part) for i, part in enumerate(parts)), name
+"""The reference that users give for flat histograms, in place of a path; a night that was scored so keeps this word."""
 
 
 def path_text(path: str | Path) -> str:
