@@ -27,7 +27,7 @@ def test_the_largest_peaks(size, pixel, axes_apart, kind):
         power *= rng.random(power.shape) < 0.4
     power[3] = 0.0
     added = np.array([49.0, 0.6, 1.2, 5.0, 0.0])
-    grid = peaks.grid(size, pixel, EDGES, axes_apart)
+    grid = peaks.grid(size, pixel, EDGES, axes_apart=axes_apart)
     np.testing.assert_array_equal(peaks.largest(power, added, grid), naive_statistics.largest(power, added, grid))
 
 

@@ -214,7 +214,7 @@ def _ccds_of_file(
     empty = True
     skipped = 0
     failed: set[int] = set()
-    of_images = zip(*properties, strict=True)
+    of_images = map(_OneImage._make, zip(*properties, strict=True))
     for item in file.hdus():
         if isinstance(item, InputError):
             empty = False
@@ -222,7 +222,8 @@ def _ccds_of_file(
                 continue  # the CCD that is cut off was reported before
             yield _failure(_unique(f"({file.path.name}[{item.hdu}])", names), item)
             continue
-        role, trimmed, axes, level = next(of_images)
+        image = next(of_images)
+        role = image.role
         if role.no_ccd:
             skipped += role.sensor
             continue
@@ -232,7 +233,7 @@ def _ccds_of_file(
             if unique != role.name or (label and copies.holds(file, item)):
                 remedy = "the first one is used; leave one out of the input"
                 raise InputError(f"a second CCD '{role.name}' of one exposure", remedy=remedy, status="duplicate")
-            yield _ccd_on_disk(file, item, masks, rule, role, trimmed, axes, level)
+            yield _ccd_on_disk(file, item, masks, rule, image)
         except InputError as error:
             failed.add(item.number)
             yield _failure(unique, file.at(item, error))
@@ -241,18 +242,17 @@ def _ccds_of_file(
         raise InputError("no image HDU that is a CCD", file=file.path, remedy=remedy, status="no_image")
 
 
-def _ccd_on_disk(
-    file: File, item: Hdu, masks: Masks, rule: CameraRule, role: Role, trimmed: _Trimmed | None, axes: CcdAxes,
-    saturation: float,
-) -> CcdOnDisk:  # fmt: skip
+def _ccd_on_disk(file: File, item: Hdu, masks: Masks, rule: CameraRule, image: _OneImage) -> CcdOnDisk:
     """Return a CCD whose pixels have not been read; raise the error of what is wrong with its shape or sections."""
     full = file.image_shape(item)
-    if trimmed is None:
+    if image.trimmed is None:
         sky = data_sections(rule, item.cards, full)
-        trimmed = sky, trimmed_shape(full, sky.sections, rule.full_size)
-    sky, shape = trimmed
+        shape = trimmed_shape(full, sky.sections, rule.full_size)
+    else:
+        sky, shape = image.trimmed
+    role, axes = image.role, image.axes
     remark = "; ".join(filter(None, (sky.remark, axes.remark)))
-    ccd = Ccd(role.name, NO_PIXELS, None, saturation, axes.turn, axes.sky_axes, remark)
+    ccd = Ccd(role.name, NO_PIXELS, None, image.saturation, axes.turn, axes.sky_axes, remark)
     load = _Loader(ccd, file, item, masks, rule, sky, full, shape, role.in_file)
     return CcdOnDisk(role.name, shape, load, (sky.why, axes.why))
 
@@ -271,6 +271,15 @@ class _ImageProperties(NamedTuple):
     trimmed: Sequence[_Trimmed | None]
     axes: Sequence[CcdAxes]
     saturations: Sequence[float]
+
+
+class _OneImage(NamedTuple):
+    """The properties of one image: a row of `_ImageProperties`."""
+
+    role: Role
+    trimmed: _Trimmed | None
+    axes: CcdAxes
+    saturation: float
 
 
 def _image_properties(file: File, rule: CameraRule, mosaic: Mosaic | None, label: str) -> _ImageProperties:

@@ -63,7 +63,7 @@ class Grid:
 
 
 @lru_cache(maxsize=64)
-def grid(size: int, pixel: float, edges: tuple[float, ...], axes_apart: bool) -> Grid:
+def grid(size: int, pixel: float, edges: tuple[float, ...], *, axes_apart: bool) -> Grid:
     """Return the frequencies whose periods lie between the first and the last edge, and those around them.
 
     Parameters

@@ -166,9 +166,9 @@ def _peaks(
 ) -> Doubles:  # fmt: skip
     """Peaks of several spectra in all bands, (n, 3, 12): powers over their local level, periods, angles of stripes."""
     parts = (
-        peaks.largest(long, n_long, peaks.grid(size, float(side), EDGES[:3], False)),
-        peaks.largest(coarse, n_coarse, peaks.grid(PART, float(CELL), EDGES[2:7], True)),
-        peaks.largest(fine, n_fine, peaks.grid(PART, 1.0, EDGES[6:], True)),
+        peaks.largest(long, n_long, peaks.grid(size, float(side), EDGES[:3], axes_apart=False)),
+        peaks.largest(coarse, n_coarse, peaks.grid(PART, float(CELL), EDGES[2:7], axes_apart=True)),
+        peaks.largest(fine, n_fine, peaks.grid(PART, 1.0, EDGES[6:], axes_apart=True)),
     )
     return np.concatenate(parts, axis=2)
 

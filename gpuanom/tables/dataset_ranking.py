@@ -102,8 +102,9 @@ class DatasetRanking:
                 verdicts.add_columns(exposures, ccds, judged)
             if self.keeps_nulls and compared is not None and len(dataset.exposures) >= stored_null.LEAST_EXPOSURES:
                 keep_null(
-                    store, dataset, compared, scores, settings, measured, null, statistics, ccds, self.alerts_pending
-                )
+                    store, dataset, settings, compared=compared, scores=scores, measured=measured, null=null,
+                    statistics=statistics, ccds=ccds, alerts_pending=self.alerts_pending,
+                )  # fmt: skip
         n = len(dataset.exposures)
         return DatasetPart(
             printed_columns(exposures, self.exposure_columns, n),

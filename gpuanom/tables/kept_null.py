@@ -72,9 +72,10 @@ def read_null(store: Store, camera: str, band: str, settings: Settings) -> KeptN
 def keep_null(
     store: Store,
     dataset: Dataset,
+    settings: Settings,
+    *,
     compared: Comparison,
     scores: tuple[Scores, ...],
-    settings: Settings,
     measured: Measured | None,
     null: Null | None,
     statistics: DatasetStatistics | None,
@@ -89,9 +90,9 @@ def keep_null(
         A store that may be written to.
     dataset : Dataset
         At least `stored_null.LEAST_EXPOSURES` exposures, compared with each other.
+    settings : Settings
     compared : Comparison
     scores : tuple of 4 Scores
-    settings : Settings
     measured, null : Measured and Null, or None
         What the verdicts were made of, and by; None without verdicts.
     statistics : DatasetStatistics or None
