@@ -305,6 +305,11 @@ def test_a_thread_keeps_its_memory_and_no_other_thread_or_purpose_has_it():
     assert not np.shares_memory(of_other_thread[0], image(20, 10))
 
 
-@pytest.mark.parametrize(("n_ccd", "n"), [(1, 1), (2, 1), (11, 1), (12, 3), (23, 5), (24, 6), (61, 6), (500, 6)])
+@pytest.mark.parametrize(("n_ccd", "n"), [(1, 1), (2, 1), (11, 1), (12, 3), (23, 5), (24, 6), (61, 11), (500, 12)])
 def test_a_thread_reads_a_few_ccds_of_a_large_stack_before_it_hands_them_over(n_ccd, n):
     assert read_together(n_ccd) == n
+
+
+@pytest.mark.parametrize(("most", "n"), [(1, 1), (4, 4), (7, 7), (10, 9), (20, 11)])
+def test_a_thread_reads_no_more_ccds_together_than_one_read_may_give(most, n):
+    assert read_together(61, most) == n

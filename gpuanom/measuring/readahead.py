@@ -15,11 +15,13 @@ Result = TypeVar("Result")
 _ENDED = "the threads that read have ended"
 
 
-AT_ONCE = 6
+AT_ONCE = 12
 """Most CCDs that a thread reads for a GPU before it hands them over."""
+LEAST = 12
+"""CCDs of the smallest stack of which a thread reads several together."""
 
 
-def read_together(n_ccd: int) -> int:
+def read_together(n_ccd: int, most: int = AT_ONCE) -> int:
     """Return how many CCDs of a stack one thread reads before it hands them over.
 
     Several, since a thread that hands over a result takes the interpreter's lock from the others; but not so many that
@@ -29,13 +31,20 @@ def read_together(n_ccd: int) -> int:
     ----------
     n_ccd : int
         CCDs of the stack.
+    most : int, optional
+        How many CCDs may be read by one read.
 
     Returns
     -------
     int
-        A fourth of a stack, but no more than `AT_ONCE`; 1 where a stack has fewer than twice `AT_ONCE`.
+        A fourth of a stack, but no more than `AT_ONCE` and `most`, and about as many for each thread; 1 where a stack
+        has fewer than `LEAST`.
     """
-    return min(AT_ONCE, n_ccd // 4) if n_ccd >= 2 * AT_ONCE else 1
+    at_once = min(AT_ONCE, most, n_ccd // 4) if n_ccd >= LEAST else 1
+    if at_once <= 1:
+        return 1
+    n_reads = -(-n_ccd // at_once)
+    return -(-n_ccd // n_reads)
 
 
 class Readers:
