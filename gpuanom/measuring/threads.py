@@ -183,9 +183,9 @@ class Works:
                 elif not underway.parts and underway.outcome is not None:
                     n_underway -= 1
                     yield underway.exposure, underway.outcome, covered(underway.spent)
-            if n_groups >= LONG and not self._frozen and not gc.get_freeze_count():
+            if n_groups and not self._frozen and not gc.get_freeze_count():
                 # Modules and settings are there to stay. Python looks through all of their objects for garbage again
-                # and again, 50 to 80 ms each time, and holds its lock meanwhile. Where whoever runs gpuanom, or another
+                # and again, 40 to 80 ms each time, and holds its lock meanwhile. Where whoever runs gpuanom, or another
                 # run of the same process, has frozen objects, it is not for this run to unfreeze them.
                 self._frozen = True
                 gc.freeze()
