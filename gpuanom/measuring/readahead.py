@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar
+
+from gpuanom.measuring.unlocked_queue import UnlockedQueue
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,8 +52,8 @@ def read_together(n_ccd: int, most: int = AT_ONCE) -> int:
 class Readers:
     """A few threads that read ahead of their caller. Use as a context manager, or call `close` at the end.
 
-    Tasks and results go through queues that are written in C: futures, which have locks of their own, hold the
-    interpreter's lock several times as long.
+    Tasks and results go through queues that wake threads without the interpreter's lock: futures, which have locks of
+    their own, hold the interpreter's lock several times as long.
 
     Parameters
     ----------
@@ -63,7 +65,7 @@ class Readers:
 
     def __init__(self, threads: int, ahead: int | None = None) -> None:
         self._n_ahead = threads + 1 if ahead is None else ahead
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._tasks: UnlockedQueue[_Task | None] = UnlockedQueue()
         self._closed = False
         self._threads = [Thread(target=self._work, name=f"gpuanom-read_{i}", daemon=True) for i in range(threads)]
         for thread in self._threads:
@@ -125,26 +127,29 @@ class Readers:
             thread.join()
         with suppress(Empty):
             while True:
-                if (task := self._tasks.get_nowait()) is not None:
+                if (task := self._tasks.get(timeout=0.0)) is not None:
                     task.refuse()
 
 
 class _Caller:
     """One run of `Readers.ahead`: its results by the numbers of its items, as they come.
 
-    The caller is woken by the result that it waits for, not by those of later items: the caller would take the core of
-    the thread that wakes it, which has the interpreter's lock.
+    The caller is woken by the result that it waits for, not by those of later items: these would only have the caller
+    take the core of a thread that reads.
     """
 
     def __init__(self) -> None:
         self.gone = False
         self._results: dict[int, tuple[Any, BaseException | None]] = {}
         self._awaited = -1
-        self._woken: SimpleQueue[None] = SimpleQueue()
+        self._woken: UnlockedQueue[None] = UnlockedQueue()
 
     def take(self, number: int, result: Any, error: BaseException | None) -> None:
-        """Take the result of an item, or the error."""
+        """Take the result of an item, or the error; `tell` wakes whoever waits for the item."""
         self._results[number] = result, error
+
+    def tell(self, number: int) -> None:
+        """Tell the caller that the result of an item has come."""
         if self._awaited == number:
             self._woken.put(None)
 
@@ -177,7 +182,10 @@ class _Task:
             self.caller.take(self._number, self._task(self._item), None)
         except BaseException as error:
             self.caller.take(self._number, None, error)
+        # Nothing here knows the result or the error any more when the caller goes on with it.
+        self.caller.tell(self._number)
 
     def refuse(self) -> None:
         """Tell the caller that nothing will be read any more."""
         self.caller.take(self._number, None, RuntimeError(_ENDED))
+        self.caller.tell(self._number)
