@@ -29,9 +29,9 @@ MODULES = (
     "backends.cpu.pattern_rows", "backends.cpu.patterns", "backends.cpu.spectrum", "backends.cpu.shapes",
     "backends.cpu.repeats", "statistics.sorting", "statistics.sums_and_medians", "statistics.radon",
     "statistics.peaks_loop", "statistics.jitter", "statistics.added_powers", "statistics.step_filter",
-    "statistics.running_median", "statistics.patches", "statistics.map_rms", "statistics.robust",
-    "statistics.repeats_loop", "statistics.beyond_pattern", "rounded", "text_codes", "tables.row_texts",
-    "histogram_sums", "scoring.judged.exposure_loops",
+    "statistics.running_median", "statistics.patches", "statistics.map_cells", "statistics.map_rms",
+    "statistics.robust", "statistics.repeats_loop", "statistics.beyond_pattern", "rounded", "text_codes",
+    "tables.row_texts", "histogram_sums", "scoring.judged.exposure_loops",
 )  # fmt: skip
 """The modules with compiled loops, roughly in the order in which a run needs the loops."""
 MOST = 3

@@ -13,7 +13,7 @@ def load_statistics() -> None:
 
 def _load() -> None:
     with suppress(Exception):  # the first use of a loop says what is wrong, in its place
-        from gpuanom.statistics import jitter, map_rms, peaks_loop, radon, repeats_loop, robust, step_filter
+        from gpuanom.statistics import jitter, map_cells, map_rms, peaks_loop, radon, repeats_loop, robust, step_filter
 
         radon.best_lines.load()
         peaks_loop.highest_powers.load()
@@ -21,6 +21,10 @@ def _load() -> None:
         robust.robust_means.load()
         step_filter.filter_steps.load()
         robust.densest.load()
+        map_cells.cell_means.load()
+        map_cells.cell_steps.load()
+        map_cells.hidden_cells.load()
+        map_cells.windowed.load()
         map_rms.rms_of_each.load()
         robust.plane_sums.load()
         repeats_loop.count_bins.load()
