@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,6 +206,28 @@ def exposure_row(e: Exposure, rows: PreparedRows, settings: str, version: str) -
         rows.histograms,
         rows.sums,
     )
+
+
+def insert_ccds(db: sqlite3.Connection, e: Exposure, ccds: Sequence[tuple[Any, ...]]) -> None:
+    """Keep the CCDs of an exposure, many by one statement: SQLite gives the interpreter's lock back for each statement.
+
+    Parameters
+    ----------
+    db : Connection
+        The caller holds the transaction.
+    e : Exposure
+    ccds : sequence of tuple
+        What `ccd_rows` returned.
+    """
+    rows = [(e.camera, e.exposure, i, *ccd) for i, ccd in enumerate(ccds)]
+    for first in range(0, len(rows), CCDS_OF_A_STATEMENT):
+        chosen = rows[first : first + CCDS_OF_A_STATEMENT]
+        values = f"({', '.join('?' * len(chosen[0]))})"
+        db.execute(f"INSERT INTO ccds VALUES {', '.join([values] * len(chosen))}", list(chain.from_iterable(chosen)))
+
+
+CCDS_OF_A_STATEMENT = 38
+"""Every SQLite takes 999 values in a statement; a CCD has 26."""
 
 
 def ccd_rows(ccds: Sequence[CcdMeasurement]) -> list[tuple[Any, ...]]:

@@ -22,6 +22,7 @@ from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE, keep_columns, read_colu
 from gpuanom.store.exposure_rows import (
     exposure_columns,
     exposure_row,
+    insert_ccds,
     measured_exposures,
     settings_row,
     source_counts,
@@ -179,8 +180,7 @@ class Store(PlannedExposures):
             db.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", self._settings_row)
             row = exposure_row(e, rows, self._settings_row[0], __version__)
             db.execute(f"INSERT INTO exposures VALUES ({', '.join('?' * len(row))})", row)
-            ccds = [(e.camera, e.exposure, i, *ccd) for i, ccd in enumerate(rows.ccds)]
-            db.executemany(f"INSERT INTO ccds VALUES ({', '.join('?' * 26)})", ccds)
+            insert_ccds(db, e, rows.ccds)
             keep_columns(db, e.camera, e.exposure, __version__, rows.columns)
             if e.file_named:
                 db.execute("INSERT INTO named_by_file VALUES (?, ?, ?)", (e.camera, e.exposure, e.measured_as))
