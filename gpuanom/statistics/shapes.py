@@ -171,11 +171,12 @@ def stars_of_ccds(shapes: Shapes, ccds: Sequence[int], turns: Sequence[Turn | in
     share = np.repeat(_medians(alone / t, chosen), counts)
     y, x = centre[chosen].T
     x, y = (x + 0.5) / shape[1], (y + 0.5) / shape[0]
-    of_star = np.repeat(np.array(turns, dtype=np.int64), counts)
-    mirrored, quarter = (of_star & int(which) != 0 for which in (Turn.MIRRORED, Turn.QUARTER))
-    y, e2 = np.where(mirrored, 1.0 - y, y), np.where(mirrored, -e2, e2)
-    x, y = np.where(quarter, 1.0 - y, x), np.where(quarter, x, y)
-    e1, e2 = np.where(quarter, -e1, e1), np.where(quarter, -e2, e2)
+    if any(turns):
+        of_star = np.repeat(np.array(turns, dtype=np.int64), counts)
+        mirrored, quarter = (of_star & int(which) != 0 for which in (Turn.MIRRORED, Turn.QUARTER))
+        y, e2 = np.where(mirrored, 1.0 - y, y), np.where(mirrored, -e2, e2)
+        x, y = np.where(quarter, 1.0 - y, x), np.where(quarter, x, y)
+        e1, e2 = np.where(quarter, -e1, e1), np.where(quarter, -e2, e2)
     table = np.array([x, y, FWHM * np.sqrt(alone / 2.0), share * e1, share * e2, kurtosis])
     return Stars(table, shape, counts.tolist())
 
