@@ -115,10 +115,12 @@ def test_a_pattern_on_one_ccd_does_not_excuse_what_is_wrong_with_all_stars(night
         ({"sigma": 1e9}, "noise on C3"),
         # A disc of light makes the background uneven in all directions; stripes do in one.
         ({"sigma": 1e9, "stripe_power_6": 1e8, "masked_patch": 1e4}, "ring or ghost, or a bright star on C3"),
-        ({"crosstalk": 1e9, "row_jitter": 1e8, "masked_patch": 1e4}, "ring or ghost, or a bright star on C3"),
+        ({"sigma": 1e9, "row_jitter": 1e9, "masked_patch": 1e4}, "ring or ghost, or a bright star on C3"),
+        ({"sigma": 1e9, "row_jitter": 1e9, "column_jitter": 1e8, "map_rms": 1e4}, "uneven background on C3"),
+        # Fine stripes beside a bright star.
+        ({"stripe_power_6": 1e9, "masked_patch": 1e4}, "stripes of 20 px on C3"),
         ({"sigma": 1e9, "stripe_power_6": 1e8, "edge": 1e4, "masked_patch": 1e5}, "ring or ghost on C3"),
-        ({"row_jitter": 1e9, "column_jitter": 1e8, "map_rms": 1e4}, "uneven background on C3"),
-        ({"stripe_power_6": 1e8, "masked_patch": 1e4, "flat_background_kl": 1e5}, "stripes of 20 px on C3"),
+        ({"stripe_power_6": 1e8, "sigma": 1e6, "masked_patch": 1e4, "background_kl": 1e6}, "stripes of 20 px on C3"),
         ({"stripe_power_6": 1e6, "edge": 1e8, "flat_background_kl": 1e5}, "stripes of 20 px on C3"),
         # The mask of bright pixels cuts off the crests of strong stripes, which adds shorter periods.
         ({"stripe_power_4": 1e6, "stripe_power_6": 1e7, "edge": 1e8, "background_kl": 1e5}, "stripes of 40 px on C3"),
@@ -321,6 +323,7 @@ def test_crosstalk_of_all_ccds_has_more_evidence_than_that_of_one(values, expect
         ("stripe_power_6", {"masked_patch_typical_ccd": 21.4}, "masked_patch_typical_ccd"),
         ("stripe_power_6", {"edge_worst_ccd": 63.4, "masked_patch_worst_ccd": 12.0}, "edge_worst_ccd"),
         ("stripe_power_6", {"masked_patch_typical_ccd": 9.9}, "stripe_power_6"),
+        ("stripe_power_6", {"masked_patch_typical_ccd": 21.4, "sigma_typical_ccd": 20.0}, "stripe_power_6"),
         # Stripes have a direction.
         ("stripe_power_6", {"masked_patch_typical_ccd": 21.4, "flat_background_vector": 30.0}, "stripe_power_6"),
         ("row_jitter_typical_ccd", {"masked_patch_typical_ccd": 21.4}, "row_jitter_typical_ccd"),
@@ -328,7 +331,7 @@ def test_crosstalk_of_all_ccds_has_more_evidence_than_that_of_one(values, expect
 )
 def test_stripes_without_a_direction_are_light_in_places(chosen, values, expected):
     names = [judged.name for judged in EVERY]
-    evidence = evidence_of(**{chosen: 95.1, **values})
+    evidence = evidence_of(**{chosen: 95.1, "sigma_typical_ccd": 36.4, **values})
     found = cause_choice.patches_of_exposures(EVERY, evidence, np.array([names.index(chosen)]))
     assert names[found[0]] == expected
 
@@ -336,7 +339,8 @@ def test_stripes_without_a_direction_are_light_in_places(chosen, values, expecte
 def test_a_ccd_that_is_not_judged_alone_is_named_the_same_way():
     """The statistics of other CCDs do not count."""
     names = [judged.name for judged in EVERY]
-    evidence = evidence_of(stripe_power_6_worst_ccd=40.0, masked_patch_worst_ccd=15.0, map_rms_worst_ccd=20.0)
+    others = {"masked_patch_worst_ccd": 15.0, "map_rms_worst_ccd": 20.0, "sigma_worst_ccd": 11.0}
+    evidence = evidence_of(stripe_power_6_worst_ccd=40.0, **others)
     worst_ccd = np.zeros((len(EVERY), 1), dtype=np.int64)
     chosen = np.array([names.index("stripe_power_6_worst_ccd")])
     found = cause_choice.patches_of_worst_ccds(EVERY, evidence, worst_ccd, chosen)

@@ -169,7 +169,9 @@ def patches_of_light(names: Sequence[str], evidence: Doubles, chosen: Integers) 
     of_directions = evidence[directions].max(axis=0)
     directed = of_directions >= np.maximum(SURELY, NAMING * evidence[chosen, columns])
     also = np.array([name in _ALSO_OF_PATCHES or name.startswith("stripe_power_") for name in names], dtype=bool)
-    result, to_name = chosen, also[chosen] & ~directed
+    # Fine stripes of the height of the noise hardly change the scatter of the sky, and may lie beside a bright star.
+    uneven = evidence[rows["sigma"]] >= NAMING * evidence[chosen, columns] if "sigma" in rows else True
+    result, to_name = chosen, also[chosen] & ~directed & uneven
     for name in _OF_PATCHES:
         if name in rows:
             named = to_name & (evidence[rows[name]] >= SURELY)
@@ -228,10 +230,17 @@ def patches_of_exposures(statistics: Sequence[JudgedStatistic], evidence: Double
         return chosen
     of_stripes = [row for row, j in enumerate(statistics) if j in BACKGROUND and j.name.startswith("stripe_power_")]
     directed = evidence[directions].max(axis=0)
-    limit = np.maximum(SURELY, NAMING * evidence[chosen, np.arange(chosen.size)])
+    limit = NAMING * evidence[chosen, np.arange(chosen.size)]
     best = np.array(patches)[np.argmax(evidence[patches], axis=0)]
-    surely = evidence[best, np.arange(chosen.size)] >= SURELY
-    return np.where(np.isin(chosen, of_stripes) & (directed < limit) & surely, best, chosen)
+    surely = (evidence[best, np.arange(chosen.size)] >= SURELY) & (_scatter(statistics, evidence) >= limit)
+    return np.where(np.isin(chosen, of_stripes) & (directed < np.maximum(SURELY, limit)) & surely, best, chosen)
+
+
+def _scatter(statistics: Sequence[JudgedStatistic], evidence: Doubles) -> Doubles:
+    """L of the scatter of the sky of exposures: that of the worst CCD or of a typical one, -1 without any."""
+    rows = [row for row, j in enumerate(statistics) if j.name in (f"sigma{WORST}", f"sigma{TYPICAL}")]
+    found: Doubles = evidence[rows].max(axis=0, initial=-1.0)
+    return found
 
 
 def is_no_crosstalk(
@@ -262,11 +271,7 @@ def is_no_crosstalk(
     whole, of_ccd, patch = (rows[name] for name in names)
     same = (worst_ccd[of_ccd] == worst_ccd[patch]) & (evidence[patch] >= check)
     one = several & (evidence[of_ccd] >= evidence[whole])
-    scatter = np.full(same.size, -1.0)
-    for name in (f"sigma{WORST}", f"sigma{TYPICAL}"):
-        if name in rows:
-            scatter = np.maximum(scatter, evidence[rows[name]])
-    uneven = scatter >= np.maximum(check, evidence[whole])
+    uneven = _scatter(statistics, evidence) >= np.maximum(check, evidence[whole])
     return np.asarray(uneven | (same & (one | (evidence[patch] >= evidence[whole]))))
 
 
