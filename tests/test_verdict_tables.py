@@ -144,6 +144,41 @@ def test_small_nights_say_why_they_have_no_verdict(tmp_path, capfd):
     assert "3 exposures: no verdict: 3 exposures of this camera, band and CCD size, and a verdict needs 20" in out
 
 
+def test_exposures_without_a_measured_ccd_do_not_tell_what_is_normal(folder, tmp_path, capfd):
+    # 19 whole exposures, and 3 that are cut off before their first pixel: too few, although there are 22 files.
+    for path in sorted((folder / "in").iterdir()):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        number = int(path.stem.rpartition("_")[2])
+        (tmp_path / "in" / path.name).write_bytes(path.read_bytes()[: 6000 if number in (7, 8, 9) else None])
+    night = gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
+    assert list(night.tables.exposures["status"]).count("unusable") == 3
+    assert set(night.tables.exposures["verdict"]) == {""}
+    assert set(night.tables.exposures["cause"]) == {
+        "no verdict: 19 exposures of this camera, band and CCD size, and a verdict needs 20",
+        "no verdict: none of its CCDs could be measured",
+    }
+    # Nor do they in a saved reference.
+    make_references(tmp_path / "night").save(tmp_path / "ref.ecsv")
+    reference = References.load(tmp_path / "ref.ecsv")
+    one = gpuanom.score(folder / "in" / "exposure_006.fits", None, settings=SETTINGS, device="cpu", reference=reference)
+    assert list(one.tables.exposures["cause"]) == [
+        "no verdict: the reference keeps the statistics of 19 exposures, and a verdict needs those of 20"
+    ]
+
+
+def test_a_damaged_exposure_does_not_change_the_verdicts_on_the_others(folder, night, tmp_path):
+    (tmp_path / "in").mkdir()
+    for path in (folder / "in").iterdir():
+        (tmp_path / "in" / path.name).symlink_to(path)
+    nights.write(tmp_path / "in", 99, ccds=1)
+    damaged = tmp_path / "in" / "exposure_099.fits"
+    damaged.write_bytes(damaged.read_bytes()[:6000])
+    found = gpuanom.score(tmp_path / "in", None, settings=SETTINGS, device="cpu").tables.exposures
+    assert found["cause"][found["exposure"] == "99"] == ["no verdict: none of its CCDs could be measured"]
+    whole = [(row["exposure"], row["verdict"], row["evidence"]) for row in found if row["exposure"] != "99"]
+    assert whole == [(row["exposure"], row["verdict"], row["evidence"]) for row in night.exposures]
+
+
 def test_lists_hold_what_is_bad(folder, night, capfd):
     code, out, _ = run(capfd, "export", folder / "night", "--format", "bad_expid")
     assert code == 0
