@@ -142,7 +142,7 @@ def test_large_tables_are_parquet_unless_a_format_is_asked_for(scored, tmp_path,
     monkeypatch.setattr(writing, "LARGE", len(tables[0]))
     assert [path.name for path in writing.write(tables, tmp_path, None)] == ["exposures.ecsv", "ccds.parquet"]
     assert [path.name for path in writing.write(tables, tmp_path, ["ecsv"])] == ["exposures.ecsv", "ccds.ecsv"]
-    monkeypatch.setattr(writing.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     assert writing.default_format(10**6) == "ecsv"
 
 

@@ -105,12 +105,10 @@ def require_pillow() -> None:
     Raises
     ------
     GpuanomError
-        When Pillow is not installed; the message says how to install it.
+        When Pillow is not installed, or cannot be loaded; the message says what helps.
     """
-    try:
-        import PIL  # noqa: F401
-    except ImportError:
-        raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
+    if lacking := installing.lacks("PIL.Image", "Pillow", installing.install("report")):
+        raise GpuanomError(f"pictures need {lacking}")
 
 
 def pictures(
