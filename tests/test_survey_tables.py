@@ -261,10 +261,16 @@ def test_the_command_prints_and_writes(scored, tmp_path):
     assert written.exit_code == 0
     assert sorted(Table.read(path)["exposure"].astype(str)) == ["1", "3"]
     assert run.invoke(cli, ["tables", str(scored), "--format", "fits"]).exit_code == 2
-    # Without --format the ending of the file tells; any other ending is CSV.
+    # Without --format the ending of the file tells.
     for name, form in (("a.ecsv", "ascii.ecsv"), ("a.FITS", "fits"), ("a.csv", "ascii.csv"), ("a.txt", "ascii.csv")):
         given = ["tables", str(scored), "--columns", "exposure,band", "-o", str(tmp_path / name)]
         assert run.invoke(cli, given).exit_code == 0
         assert len(Table.read(tmp_path / name, format=form)) == 5
+    for name in ("a.xlsx", "a.fits.gz", "a.json"):
+        refused = run.invoke(cli, [*given[:-1], str(tmp_path / name)])
+        assert refused.exit_code == 2
+        assert "names no format of a table (ecsv, csv, fits, parquet): give --format too" in refused.output
+        assert not (tmp_path / name).exists()
+    assert run.invoke(cli, [*given[:-1], str(tmp_path / "c.xlsx"), "--format", "csv"]).exit_code == 0
     assert run.invoke(cli, [*given[:-1], str(tmp_path / "b.ecsv"), "--format", "csv"]).exit_code == 0
     assert (tmp_path / "b.ecsv").read_bytes() == (tmp_path / "a.csv").read_bytes()

@@ -122,6 +122,15 @@ def cli() -> None:
     """
 
 
+def _has_folder() -> bool:
+    """Whether the current folder exists, from which relative paths count."""
+    try:
+        os.getcwd()  # noqa: PTH109 (the error is asked for, not the folder)
+    except OSError:
+        return False
+    return True
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; no error reaches the user as a traceback."""
     streams.prepare()
@@ -157,6 +166,9 @@ def main(arguments: list[str] | None = None) -> None:
         # The last resort: an error that nobody foresaw is still told in one line; a bug report can have the traceback.
         if "GPUANOM_TRACEBACK" in os.environ:
             raise
+        if isinstance(error, FileNotFoundError) and not _has_folder():
+            click.echo("gpuanom: the folder it runs in does not exist any more (change to another folder)", err=True)
+            sys.exit(2)
         kind = type(error).__name__
         click.echo(f"gpuanom: unexpected {kind}: {printable(str(error))} (GPUANOM_TRACEBACK=1 shows where)", err=True)
         sys.exit(2)
