@@ -22,7 +22,7 @@ from gpuanom.cli.figures import figure_class, require_figure, save
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
 from gpuanom.cli.screen import tell_unfinished
-from gpuanom.cli.summary import KIND_NAMES, filled, summary_console
+from gpuanom.cli.summary import KIND_NAMES, filled, print_table, summary_console
 from gpuanom.display import counted
 from gpuanom.errors import InputError, printable
 from gpuanom.naming import absolute, path_text, resolved
@@ -164,15 +164,14 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
         console.print(Text(printable(line)))
     if row["note"]:
         console.print(Text(printable(row["note"])))
-    grid = Grid(box=None, pad_edge=False)
-    grid.add_column("")
     columns = {"KL": ".4f", "floor": ".4f", "z": ".1f", "p": ".1g", "rank": "d", "deviation": ".1f", "angle": ".0f"}
-    for name in (*columns, "alignment"):
-        grid.add_column(name, justify="right")
+    columns["alignment"] = ".2f"
+    rows = []
     for kind in KINDS:
-        values = [(row.get(f"{kind}_{name.lower()}"), spec) for name, spec in {**columns, "alignment": ".2f"}.items()]
-        grid.add_row(KIND_NAMES[kind], *("-" if value is None else format(value, spec) for value, spec in values))
-    console.print(grid)
+        values = [(row.get(f"{kind}_{name.lower()}"), spec) for name, spec in columns.items()]
+        rows.append([KIND_NAMES[kind], *("-" if value is None else format(value, spec) for value, spec in values)])
+    drop = ("floor", "KL", "p", "rank", "alignment", "angle")
+    print_table(console, "", ("", *columns), rows, numbers=tuple(columns), drop=drop, pad_edge=False)
     _print_numbers(night, row, console)
     if row.get("autoencoder_mse") is not None:
         numbers = {"mse": ".4g", "rank": "d", "deviation": ".1f"}
