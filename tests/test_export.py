@@ -14,6 +14,7 @@ from gpuanom.backends.choice import select
 from gpuanom.cameras.focalplane import DECAM_NUMBERS, ccd_number, places
 from gpuanom.errors import SettingsError
 from gpuanom.records import KINDS
+from gpuanom.report import history
 from gpuanom.review import export, labels
 from gpuanom.review.export import Criterion
 from gpuanom.review.labels import Label
@@ -106,6 +107,24 @@ def test_exclude_table_has_a_row_a_ccd(night):
     assert list(rows[0]) == ["EXPNUM", "CCDNUM", "REASON", "ANALYST"]
     assert {(r["EXPNUM"], r["CCDNUM"]) for r in rows} == {(e, c) for _, e in chosen for c in ("1", "2")}
     assert all(r["ANALYST"] == "gpuanom" and r["REASON"].startswith("isophote rank=1 z=") for r in rows)
+
+
+def test_what_could_not_be_read_in_a_file_is_no_ccd_of_lists_and_history(tmp_path):
+    nights.night(tmp_path / "in", exposures=3)
+    damaged = tmp_path / "in" / "exposure_001.fits"
+    data = bytearray(damaged.read_bytes())
+    at = data.index(b"XTENSION", data.index(b"XTENSION") + 1)
+    data[at : at + 8] = b"XXTENSIO"
+    damaged.write_bytes(data)
+    gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
+    night = open_night(tmp_path / "night")
+    assert "(exposure_001.fits[2])" in {row["ccd"] for row in night.ccds()["TESTCAM", "1"]}
+    chosen = export.choose(night, Criterion(rank=3), ("background",))
+    for listed in (export.exclude_table(night, chosen), export.bad_expid(night, chosen, -100.0)):
+        assert "1," in listed or "1-" in listed
+        assert "(exposure" not in listed
+    found = history.write_history([tmp_path / "night"], tmp_path / "h.html")
+    assert [record["ccd"] for record in found["ccds"]["TESTCAM"]] == ["CCD1", "CCD2"]
 
 
 def test_only_ccds_that_show_it_when_asked(night):

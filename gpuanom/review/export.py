@@ -17,7 +17,7 @@ from gpuanom.errors import OutputError, SettingsError, printable
 from gpuanom.naming import path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import excluded_visits, labels
-from gpuanom.review.opened import ScoredNight, is_background, key_of
+from gpuanom.review.opened import ScoredNight, is_background, is_named, key_of
 from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.version import __version__
 
@@ -277,7 +277,7 @@ def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[t
     for key, reasons in chosen.items():
         by_ccd = ccd_z is not None and all(is_background(r.kind) for r in reasons)
         named = any(r.ccds is not None for r in reasons)
-        for row in ccds.get(key, []):
+        for row in filter(is_named, ccds.get(key, [])):
             z = row["background_z"]
             if named:
                 matching = [r for r in reasons if r.ccds is None or row["ccd"] in r.ccds]
