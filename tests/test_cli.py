@@ -27,6 +27,20 @@ def small(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize("option", ["--config", "--reference"])
+def test_a_file_of_another_kind_is_refused_in_plain_words(tmp_path, capfd, option):
+    path = nights.write(tmp_path, 1)
+    code, _, err = run(capfd, "score", path, "-o", tmp_path / "out", option, path, "--device", "cpu")
+    assert code == 2
+    words = {
+        "--config": "not a settings file, which is TOML",
+        "--reference": "not a reference (gpuanom",
+    }
+    assert f"{path}: {words[option]}" in err
+    assert "codec" not in err
+    assert "ECSV" not in err
+
+
 def test_score_prints_a_ranking_and_logs_a_line_an_exposure(small, capfd):
     code, out, err = run(capfd, "score", small / "in", "-o", small / "out", *QUICK)
     assert code == 0

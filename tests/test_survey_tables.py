@@ -212,9 +212,10 @@ def test_tables_that_are_not_there_or_damaged_are_one_line(scored, tmp_path):
         selection.select(scored, "ccds", columns=["cdd"])
     with pytest.raises(InputError, match=r"has no column worst_ccd \(--table exposures has it"):
         selection.select(scored, "ccds", columns=["worst_ccd"])
-    (tmp_path / "exposures.ecsv").write_text("a b\n1 2\n")
-    with pytest.raises(OutputError, match="cannot be read"):
-        selection.select(tmp_path)
+    for text in ("a b\n1 2\n", "", "# a remark\na b\n"):
+        (tmp_path / "exposures.ecsv").write_text(text)
+        with pytest.raises(OutputError, match="cannot be read: no ECSV, which begins with a line # %ECSV"):
+            selection.select(tmp_path)
     text = (scored / "exposures.ecsv").read_text()
     (tmp_path / "exposures.ecsv").write_text(text + "1 2\n")
     with pytest.raises(OutputError, match="another number of values"):

@@ -218,6 +218,8 @@ def _described(datatype: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
 def _ecsv_columns(path: Path) -> tuple[Column, ...]:
     try:
         lines, _ = _ecsv_header(path)
+        if not lines or not lines[0].startswith("%ECSV"):
+            raise ValueError("no ECSV, which begins with a line # %ECSV")
         return _described(
             meta.get_header_from_yaml([line for line in lines if not line.startswith("%ECSV")])["datatype"]
         )
