@@ -29,7 +29,7 @@ from gpuanom.naming import absolute, path_text, resolved
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.ccds import scales
 from gpuanom.review import plots
-from gpuanom.review.mosaic import level, mosaic
+from gpuanom.review.mosaic import level, mosaic, usual_names
 from gpuanom.review.opened import Histogram, ScoredNight, key_of, open_night
 from gpuanom.review.quicklook import Look, binning_for, look
 from gpuanom.review.whiskers import whisker_cells
@@ -289,15 +289,16 @@ def text_histogram(histogram: Histogram, *, ascii_only: bool = False) -> list[st
 def _draw(night: ScoredNight, row: dict[str, Any], figure_type: Any, output: Path) -> list[str]:
     """Draw the exposure, and return the reasons why CCDs are missing."""
     key = key_of(row)
-    ccds = night.ccds().get(key, [])
+    of_ccds = night.ccds()
+    ccds = of_ccds.get(key, [])
     names = [ccd["ccd"] for ccd in ccds]
     images, stamps, whiskers, missing = _look(night, key, names)
-    top = scales(night.ccds()).get("background_z", [0.0, 10.0])[1]
+    top = scales(of_ccds).get("background_z", [0.0, 10.0])[1]
     figure = figure_type(figsize=(13.0, 8.0), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.0))
     rows = left.subfigures(2, 1, height_ratios=(5.0, 1.2)) if stamps else [left]
     ax = rows[0].subplots()
-    picture = mosaic(key[0], images, names)
+    picture = mosaic(key[0], images, names, usual_names(of_ccds).get(key[0], ()))
     z = {ccd["ccd"]: ccd["background_z"] for ccd in ccds if ccd["background_z"] is not None}
     plots.focal_plane(ax, picture, z, highest=top)
     at = [(*picture.boxes[name], *cell) for name, cells in whiskers for cell in cells]

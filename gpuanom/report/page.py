@@ -28,6 +28,7 @@ from gpuanom.report.found import found_shapes
 from gpuanom.report.pictures import Pictures, pictures
 from gpuanom.report.proof import Residuals, proof
 from gpuanom.review import impact, labels
+from gpuanom.review.mosaic import usual_names
 from gpuanom.review.opened import ScoredNight, key_of
 from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.version import __version__
@@ -109,6 +110,7 @@ def write_report(
     last = latest(night)
     shown = [i for i, row in enumerate(night.exposures) if row["n_ccd"] and (i < top or (i == last and top))]
     of_ccds = night.ccds()
+    usual = usual_names(of_ccds)
     room = max(8_000, min(MOST_BYTES, int(0.75 * (PAGE_BYTES / max(len(shown), 1) - DETAIL_BYTES))))
     pictured: list[int] = []
     troubles: list[str] = []
@@ -129,12 +131,13 @@ def write_report(
                 trails=[row["ccd"] for row in rows if (row.get("streak") or 0.0) > 0.0],
                 threads=threads,
                 cache=night.folder / CACHE if cache else None,
+                usual=usual.get(key[0], ()),
             )
             detail = _detail(shown_pictures, rows, night)
             opened_at = trigger(row) if row.get("verdict") in ODD else None
             found = residuals.of(row, of_ccds) if opened_at is not None else {}
             if opened_at is not None and opened_at.about == "background":
-                detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline)
+                detail["proof"] = proof(found, shown_pictures, row, rows, opened_at.outline, usual.get(key[0], ()))
             detail["found"] = found_shapes(found, shown_pictures, row, rows)
             block(file, f"d{i}", detail)
             if shown_pictures.mosaic:

@@ -215,6 +215,13 @@ def judged(tmp_path_factory):
     return folder / "r.html"
 
 
+def test_the_help_begins_at_its_beginning(visit, judged):
+    tab = visit(judged, 1280, 600)
+    tab.keyboard.press("?")
+    assert tab.locator("#help").is_visible()
+    assert tab.evaluate("document.getElementById('help').scrollTop") == 0
+
+
 @pytest.mark.parametrize("n", [5, 24])
 def test_the_ids_of_exposures_that_are_named_by_their_files_can_be_read(visit, tmp_path, n):
     names = [f"image_{i:03d}_wmHM" for i in range(n)]
