@@ -157,7 +157,7 @@ def _print_rates(rates: judging.Rates, how: str, n_analysts: int) -> None:
     console = summary_console()
     agree = f", {how} of {n_analysts} analysts" if n_analysts > 1 else ""
     numbers = ("exposures", "labelled", "prominent", "with dubious", "rate", "rate with dubious", "rate by bin")
-    rows = []
+    rows: list[list[str | Text]] = []
     for (camera, band, kind), bins in rates.items():
         n, labelled = (sum(getattr(b, name) for b in bins) for name in ("n", "labelled"))
         if not labelled:

@@ -146,7 +146,7 @@ def _print_overall(exposures: PlainTable, console: Console) -> None:
         return
     largest_of_all = printed_values(np.where(np.isnan(deviations), -np.inf, deviations).max(axis=1))
     known = known[np.argsort(-largest_of_all[known], kind="stable")]
-    rows = []
+    rows: list[list[str | Text]] = []
     for i in known[:TOP]:
         largest = int(np.nanargmax(deviations[i]))
         row = exposures[int(i)]
@@ -247,7 +247,7 @@ def _print_top(exposures: PlainTable, kind: str, title: str, console: Console) -
         return
     order = known[_by_deviation(deviation[known], z[known])[:TOP]]
     # A terminal of 80 columns has no room for all numbers; those left out are in the written table.
-    rows = []
+    rows: list[list[str | Text]] = []
     for i in order:
         row = exposures[int(i)]
         values = (_number(row[f"{kind}_{name.lower()}"], spec) for name, spec in _NUMBERS.items())
@@ -268,7 +268,7 @@ def _print_reconstructed(exposures: PlainTable, console: Console) -> None:
         console.print(Text(f"{title}: no scores\n"))
         return
     order = known[_by_deviation(deviation[known], mse[known])[:TOP]]
-    rows = []
+    rows: list[list[str | Text]] = []
     for i in order:
         row = exposures[int(i)]
         values = (_number(row[f"autoencoder_{name}"], spec) for name, spec in _RECONSTRUCTED.items())
