@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 
 import numpy as np
@@ -155,6 +156,17 @@ def test_good_files_are_those_measured_and_not_chosen(night):
     files = export.good_files(night, chosen).splitlines()
     names = {f"exposure_{int(e):03d}.fits" for _, e in night.found} - {f"exposure_{int(e):03d}.fits" for _, e in chosen}
     assert {file.rsplit("/", 1)[1] for file in files} == names
+
+
+def test_a_name_that_is_not_utf8_is_in_no_list_of_files(tmp_path, capfd):
+    nights.write(tmp_path / "in", 1, name=os.fsdecode(b"bad\xff.fits"))
+    nights.write(tmp_path / "in", 2, name="\u00fc.fits")
+    gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
+    code, out, err = run(capfd, "export", tmp_path / "night", "--format", "list")
+    assert (code, out) == (2, "")
+    assert "bad\\xff.fits has a name that is not UTF-8, which a list of files cannot hold (rename the file)" in err
+    gpuanom.score(tmp_path / "in" / "\u00fc.fits", tmp_path / "other", settings=SETTINGS, device="cpu")
+    assert run(capfd, "export", tmp_path / "other", "--format", "list")[1] == f"{tmp_path / 'in'}/\u00fc.fits\n"
 
 
 def test_regions_hold_every_source_and_its_angle(night, tmp_path):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy as np
 from gpuanom.cameras.focalplane import ccd_number
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import OutputError, SettingsError, printable
-from gpuanom.naming import path_text
+from gpuanom.naming import as_named_here, path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import excluded_visits, labels
 from gpuanom.review.opened import ScoredNight, is_background, is_named, key_of
@@ -303,7 +305,8 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
     Raises
     ------
     OutputError
-        When a path holds a control character, such as a line break, which the list cannot hold.
+        When a path holds a control character, such as a line break, or bytes that are not UTF-8, which the list
+        cannot hold.
     """
     lines = []
     for row in night.exposures:
@@ -317,5 +320,17 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
                 raise OutputError(
                     f"the file {path!r} has a control character in its name, which a list of files cannot hold"
                 )
+            if not _is_utf8(file):
+                raise OutputError(
+                    f"the file {path} has a name that is not UTF-8, which a list of files cannot hold (rename the file)"
+                )
             lines.append(path)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _is_utf8(file: Path) -> bool:
+    try:
+        os.fsencode(as_named_here(str(file))).decode("utf-8")
+    except UnicodeError:
+        return False
+    return True
