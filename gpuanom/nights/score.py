@@ -150,7 +150,7 @@ def score(
     )
     models = _loaded(model_files)
     found = discover(run.paths, run.settings) if run.paths else Discovery((), (), ())
-    tell_of_files(found, events)
+    tell_of_files(found, events, run.settings)
     overwrites = existing == "overwrite"
     nothing_held = overwrites or not _holds(run.folder)
     if not found.exposures and nothing_held and (run.paths or overwrites or run.folder is None):
