@@ -17,6 +17,7 @@ import click
 
 from gpuanom import compile_ahead, compiling
 from gpuanom.cli import streams
+from gpuanom.cli.help_text import HelpContext
 from gpuanom.cli.signals import Interrupting
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.system import raise_open_files
@@ -73,6 +74,7 @@ class _CommandsByName(MutableMapping[str, click.Command]):
             raise KeyError(name)
         if name not in self._imported:
             self._imported[name] = getattr(importlib.import_module(f"gpuanom.cli.{name}"), name)
+            self._imported[name].context_class = HelpContext
         return self._imported[name]
 
     def __setitem__(self, name: str, command: click.Command) -> None:
@@ -93,6 +95,8 @@ class _CommandsByName(MutableMapping[str, click.Command]):
 
 class _Commands(click.Group):
     """The commands, listed in the order in which they are needed, and ended by an interrupt without click's words."""
+
+    context_class = HelpContext
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature of click
         """The names of the commands, the usual ones first."""
