@@ -7,6 +7,8 @@ installation (PEP 610) tells which it was.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import shlex
 import shutil
@@ -15,6 +17,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from gpuanom import nvidia
+from gpuanom.errors import printable
 
 CPU_TORCH = "install torch --index-url https://download.pytorch.org/whl/cpu"
 """The arguments of pip that install PyTorch for CPUs, without gigabytes of CUDA, from PyTorch's own index."""
@@ -58,6 +61,40 @@ def install_torch() -> str:
 def package(name: str) -> str:
     """Return the command that installs a package that is no extra of gpuanom."""
     return f"{_pip()} install {shlex.quote(name)}"
+
+
+def lacks(module: str, name: str, remedy: str, package: str = "") -> str:
+    """Say what keeps a package that is optional from being used, before anything is done for it.
+
+    Parameters
+    ----------
+    module : str
+        The module of the package that will be imported, such as ``pyarrow.parquet``.
+    name : str
+        The name that people know the package by.
+    remedy : str
+        The command that installs the package where it is missing.
+    package : str, optional
+        The name that pip knows the package by; by default `name` in small letters.
+
+    Returns
+    -------
+    str
+        Empty where the module can be imported; else the name, what is wrong, and in brackets what helps.
+    """
+    if importlib.util.find_spec(module.partition(".")[0]) is None:
+        return f"{name}, which is not installed ({remedy})"
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # a library that is missing, or one that was built for another version of NumPy
+        why = printable(str(error))[:200] or type(error).__name__
+        return f"{name}, which is installed but cannot be loaded: {why} ({reinstall(package or name.lower())})"
+    return ""
+
+
+def reinstall(name: str) -> str:
+    """Return the command that installs a package again, in place of one that does not work."""
+    return f"{_pip()} install --force-reinstall {shlex.quote(name)}"
 
 
 def uninstall(*names: str) -> str:

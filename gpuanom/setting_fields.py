@@ -57,7 +57,10 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise SettingsError(
             f"{path}: cannot be read: {error.strerror} (gpuanom settings > my.toml writes one to begin with)"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        remedy = "gpuanom settings > my.toml writes one to begin with"
+        raise SettingsError(f"{path}: not a settings file, which is TOML, a text in UTF-8 ({remedy})") from None
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
     except ValueError as error:  # a null character in the path
         raise SettingsError(f"{str(path)!r}: cannot be read: {error}") from None

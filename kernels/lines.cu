@@ -277,8 +277,8 @@ __device__ __forceinline__ double median_of(const Oriented& bins, int column, in
 }
 
 // Whether a steep line of that slope owes what stands out of it, `excess` in all, to columns of
-// bins. The block calls, with shared memory for the columns that such a line can cross. The last
-// act is a barrier.
+// bins. The block calls, with shared memory for the columns that such a line can cross; before it
+// calls again, there must be a barrier.
 __device__ __forceinline__ bool along_a_column(const Oriented& bins, const Line& line,
                                                double slope, double excess, double* over,
                                                int* length) {
@@ -309,7 +309,6 @@ __device__ __forceinline__ bool along_a_column(const Oriented& bins, const Line&
         total += over[k], n += length[k];
         if (over[k] > strongest) strongest = over[k], n_strongest = length[k];
     }
-    __syncthreads();
     const int rest = n - n_strongest;
     return rest < LEAST_REST || (total - strongest) * (double)n < REST * excess * (double)rest;
 }

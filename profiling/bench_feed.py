@@ -175,6 +175,7 @@ def child(folder: Path, first: Path, few: Path, readers: int, repeats: int, *, s
         flush=True,
     )
     sys.stdin.readline()
+    os._exit(0)  # without Python's own end, which holds the interpreter's lock for as long as many exposures
 
 
 def without_lock() -> list[float]:

@@ -201,6 +201,8 @@ drew {e["nights"]} nights of 150 from them for the recall, and further nights fo
 - The strengths are the upper two of each class in `profiling/validation.py`, fixed before the statistics were
   written. Thresholds are the defaults, which come from noise alone (`profiling/verdict_thresholds.py`).
 - The rules that choose a cause were written while pools of other seeds (31337, 60613) were looked at.
+  Those that tell discs of light from stripes and crosstalk were written while nights of `gpuanom simulate` were looked
+  at, and were compared with those before on 634 exposures of this pool, where one of them was narrowed.
 {beside}
 ## By class and strength
 

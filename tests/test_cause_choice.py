@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gpuanom.scoring.evidence import cause_choice
-from gpuanom.scoring.judged.judged_statistics import BACKGROUND
+from gpuanom.scoring.judged.judged_statistics import BACKGROUND, EVERY
 from gpuanom.scoring.verdict.judge import judge
 
 SCRIPT = Path(__file__).parent.parent / "profiling" / "verdict_thresholds.py"
@@ -113,10 +113,24 @@ def test_a_pattern_on_one_ccd_does_not_excuse_what_is_wrong_with_all_stars(night
         ({"sigma": 1e9, "sky": 1e-6}, "shadow or dark sky on C3"),
         ({"sigma": 1e9, "masked_patch": 1e4}, "ring or ghost, or a bright star on C3"),
         ({"sigma": 1e9}, "noise on C3"),
+        # A disc of light makes the background uneven in all directions; stripes do in one.
+        ({"sigma": 1e9, "stripe_power_6": 1e8, "masked_patch": 1e4}, "ring or ghost, or a bright star on C3"),
+        ({"sigma": 1e9, "row_jitter": 1e9, "masked_patch": 1e4}, "ring or ghost, or a bright star on C3"),
+        ({"sigma": 1e9, "row_jitter": 1e9, "column_jitter": 1e8, "map_rms": 1e4}, "uneven background on C3"),
+        # Fine stripes beside a bright star.
+        ({"stripe_power_6": 1e9, "masked_patch": 1e4}, "stripes of 20 px on C3"),
+        ({"sigma": 1e9, "stripe_power_6": 1e8, "edge": 1e4, "masked_patch": 1e5}, "ring or ghost on C3"),
+        ({"stripe_power_6": 1e8, "sigma": 1e6, "masked_patch": 1e4, "background_kl": 1e6}, "stripes of 20 px on C3"),
+        ({"stripe_power_6": 1e6, "edge": 1e8, "flat_background_kl": 1e5}, "stripes of 20 px on C3"),
+        # The mask of bright pixels cuts off the crests of strong stripes, which adds shorter periods.
+        ({"stripe_power_4": 1e6, "stripe_power_6": 1e7, "edge": 1e8, "background_kl": 1e5}, "stripes of 40 px on C3"),
+        ({"stripe_power_4": 1e2, "stripe_power_6": 1e7, "edge": 1e8, "background_kl": 1e5}, "stripes of 20 px on C3"),
     ],
 )
 def test_a_ccd_is_named_by_what_few_causes_raise(night, factors, cause):
-    found = judge(changed(night, of_ccds=factors))[0]
+    odd = changed(night, of_ccds=factors)
+    periods = {f"stripe_period_{band}": np.full(150 * CCDS, period) for band, period in ((4, 40.0), (6, 20.0))}
+    found = judge(dataclasses.replace(odd, ccds={**odd.ccds, **periods}))[0]
     assert (found.verdict[ODD], found.cause[ODD]) == ("check", cause)
     assert found.ccd_cause[WORST] == cause
     assert found.ccd_verdict[WORST] == "bad"
@@ -238,3 +252,102 @@ def test_little_noise_on_all_ccds_is_that_of_a_dark_sky(night):
     found = judge(dataclasses.replace(night, exposures=exposures, ccds=ccds))[0]
     assert {found.verdict[i] for i in short} == {"bad"}
     assert {found.cause[i] for i in short} == {"dark sky"}
+
+
+def evidence_of(**values):
+    """L of all statistics of exposures, of one exposure."""
+    result = np.full((len(EVERY), 1), -1.0)
+    for row, judged in enumerate(EVERY):
+        result[row] = values.pop(judged.name, -1.0)
+    assert not values
+    return result
+
+
+@pytest.mark.parametrize(
+    ("values", "same_ccd", "several", "expected"),
+    [
+        # Exposures of nights of 60 and 150 (`gpuanom simulate`): crosstalk of 0.003, of 0.02; a ghost on one CCD.
+        ({"crosstalk": 35.8, "crosstalk_masked": 31.1, "crosstalk_worst_ccd": 26.5}, True, True, False),
+        ({"crosstalk": 5.5, "crosstalk_masked": 75.3, "sigma_typical_ccd": 3.2}, True, True, False),
+        ({"crosstalk": 10.1, "crosstalk_worst_ccd": 9.8, "masked_patch_worst_ccd": 15.7}, True, True, True),
+        ({"crosstalk": 16.6, "crosstalk_worst_ccd": 18.6, "masked_patch_worst_ccd": 15.8}, True, True, True),
+        ({"crosstalk": 16.6, "crosstalk_worst_ccd": 18.6, "masked_patch_worst_ccd": 15.8}, True, False, False),
+        ({"crosstalk": 16.6, "crosstalk_worst_ccd": 18.6, "masked_patch_worst_ccd": 15.8}, False, True, False),
+        ({"crosstalk": 16.6, "crosstalk_worst_ccd": 18.6, "masked_patch_worst_ccd": 5.0}, True, True, False),
+        # A bright star and its ghosts.
+        ({"crosstalk": 35.8, "crosstalk_worst_ccd": 26.5, "masked_patch_worst_ccd": 12.0}, True, True, False),
+        # Discs on all CCDs.
+        ({"crosstalk": 37.8, "sigma_typical_ccd": 61.6, "crosstalk_worst_ccd": 4.0}, False, True, True),
+        ({"crosstalk": 37.8, "sigma_worst_ccd": 61.6, "crosstalk_worst_ccd": 4.0}, False, True, True),
+    ],
+)
+def test_light_on_a_part_of_a_ccd_is_no_crosstalk(values, same_ccd, several, expected):
+    names = [judged.name for judged in EVERY]
+    worst_ccd = np.zeros((len(EVERY), 1), dtype=np.int64)
+    worst_ccd[names.index("masked_patch_worst_ccd")] = not same_ccd
+    found = cause_choice.is_no_crosstalk(EVERY, evidence_of(**values), worst_ccd, np.array([several]), 6.0)
+    assert found.tolist() == [expected]
+
+
+def test_crosstalk_of_all_ccds_is_bad_though_one_ccd_stands_out(night):
+    """A false alarm of one CCD excused the exposure: it was to check, and its other CCDs were ok."""
+    odd = changed(night, of_ccds={"stripe_power_11": 1e9})
+    assert verdict(odd) == ("check", "stripes on C3")
+    crosstalk = odd.exposures["crosstalk"].copy()
+    crosstalk[ODD] += 1e3 * np.abs(crosstalk).max()
+    found = judge(dataclasses.replace(odd, exposures={**odd.exposures, "crosstalk": crosstalk}))[0]
+    assert (found.verdict[ODD], found.cause[ODD]) == ("bad", "crosstalk")
+    assert found.ccd_cause[WORST] == "stripes on C3"
+    assert set(found.ccd_verdict[CCDS * ODD : CCDS * (ODD + 1)]) == {"bad"}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"crosstalk": 35.8, "crosstalk_worst_ccd": 26.5}, True),
+        ({"crosstalk_masked": 35.8, "crosstalk_worst_ccd": 26.5}, True),
+        ({"crosstalk": 15.0}, False),
+        # As much on one CCD: a disc of light.
+        ({"crosstalk": 35.8, "crosstalk_worst_ccd": 36.0}, False),
+        ({"crosstalk_masked": 35.8, "masked_patch_worst_ccd": 36.0}, False),
+    ],
+)
+def test_crosstalk_of_all_ccds_has_more_evidence_than_that_of_one(values, expected):
+    assert cause_choice.is_of_all_ccds(EVERY, evidence_of(**values), 20.0).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "values", "expected"),
+    [
+        # Discs on all CCDs, and on half of them; a night of 80 exposures.
+        ("stripe_power_6", {"masked_patch_typical_ccd": 21.4}, "masked_patch_typical_ccd"),
+        ("stripe_power_6", {"edge_worst_ccd": 63.4, "masked_patch_worst_ccd": 12.0}, "edge_worst_ccd"),
+        ("stripe_power_6", {"masked_patch_typical_ccd": 9.9}, "stripe_power_6"),
+        ("stripe_power_6", {"masked_patch_typical_ccd": 21.4, "sigma_typical_ccd": 20.0}, "stripe_power_6"),
+        # Stripes have a direction.
+        ("stripe_power_6", {"masked_patch_typical_ccd": 21.4, "flat_background_vector": 30.0}, "stripe_power_6"),
+        ("row_jitter_typical_ccd", {"masked_patch_typical_ccd": 21.4}, "row_jitter_typical_ccd"),
+    ],
+)
+def test_stripes_without_a_direction_are_light_in_places(chosen, values, expected):
+    names = [judged.name for judged in EVERY]
+    evidence = evidence_of(**{chosen: 95.1, "sigma_typical_ccd": 36.4, **values})
+    found = cause_choice.patches_of_exposures(EVERY, evidence, np.array([names.index(chosen)]))
+    assert names[found[0]] == expected
+
+
+def test_a_ccd_that_is_not_judged_alone_is_named_the_same_way():
+    """The statistics of other CCDs do not count."""
+    names = [judged.name for judged in EVERY]
+    others = {"masked_patch_worst_ccd": 15.0, "map_rms_worst_ccd": 20.0, "sigma_worst_ccd": 11.0}
+    evidence = evidence_of(stripe_power_6_worst_ccd=40.0, **others)
+    worst_ccd = np.zeros((len(EVERY), 1), dtype=np.int64)
+    chosen = np.array([names.index("stripe_power_6_worst_ccd")])
+    found = cause_choice.patches_of_worst_ccds(EVERY, evidence, worst_ccd, chosen)
+    assert names[found[0]] == "masked_patch_worst_ccd"
+    worst_ccd[names.index("masked_patch_worst_ccd")] = 1
+    found = cause_choice.patches_of_worst_ccds(EVERY, evidence, worst_ccd, chosen)
+    assert names[found[0]] == "map_rms_worst_ccd"
+    worst_ccd[names.index("map_rms_worst_ccd")] = 1
+    assert cause_choice.patches_of_worst_ccds(EVERY, evidence, worst_ccd, chosen).tolist() == chosen.tolist()
+    assert cause_choice.patches_of_worst_ccds(EVERY, evidence, worst_ccd, np.array([-1])).tolist() == [-1]

@@ -27,6 +27,35 @@ def small(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("name", ["", *cli.commands])
+def test_a_help_text_has_room_in_a_narrow_terminal(capfd, monkeypatch, name, width):
+    given = (name, "--help") if name else ("--help",)
+    begin = "-h, --help" if name else "A night, from FITS files"  # the list of commands cuts their lines short
+    monkeypatch.setenv("COLUMNS", "200")
+    wide = run(capfd, *given)[1]
+    monkeypatch.setenv("COLUMNS", str(width))
+    narrow = run(capfd, *given)[1]
+    for line in narrow.splitlines():
+        is_example = line.strip().startswith("gpuanom ") or " " not in line.strip()
+        assert len(line) <= width or is_example, line
+    assert narrow.partition(begin)[2].split() == wide.partition(begin)[2].split()  # no word is lost or moved
+
+
+@pytest.mark.parametrize("option", ["--config", "--reference"])
+def test_a_file_of_another_kind_is_refused_in_plain_words(tmp_path, capfd, option):
+    path = nights.write(tmp_path, 1)
+    code, _, err = run(capfd, "score", path, "-o", tmp_path / "out", option, path, "--device", "cpu")
+    assert code == 2
+    words = {
+        "--config": "not a settings file, which is TOML",
+        "--reference": "not a reference (gpuanom",
+    }
+    assert f"{path}: {words[option]}" in err
+    assert "codec" not in err
+    assert "ECSV" not in err
+
+
 def test_score_prints_a_ranking_and_logs_a_line_an_exposure(small, capfd):
     code, out, err = run(capfd, "score", small / "in", "-o", small / "out", *QUICK)
     assert code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 
 import numpy as np
@@ -14,6 +15,7 @@ from gpuanom.backends.choice import select
 from gpuanom.cameras.focalplane import DECAM_NUMBERS, ccd_number, places
 from gpuanom.errors import SettingsError
 from gpuanom.records import KINDS
+from gpuanom.report import history
 from gpuanom.review import export, labels
 from gpuanom.review.export import Criterion
 from gpuanom.review.labels import Label
@@ -108,6 +110,24 @@ def test_exclude_table_has_a_row_a_ccd(night):
     assert all(r["ANALYST"] == "gpuanom" and r["REASON"].startswith("isophote rank=1 z=") for r in rows)
 
 
+def test_what_could_not_be_read_in_a_file_is_no_ccd_of_lists_and_history(tmp_path):
+    nights.night(tmp_path / "in", exposures=3)
+    damaged = tmp_path / "in" / "exposure_001.fits"
+    data = bytearray(damaged.read_bytes())
+    at = data.index(b"XTENSION", data.index(b"XTENSION") + 1)
+    data[at : at + 8] = b"XXTENSIO"
+    damaged.write_bytes(data)
+    gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
+    night = open_night(tmp_path / "night")
+    assert "(exposure_001.fits[2])" in {row["ccd"] for row in night.ccds()["TESTCAM", "1"]}
+    chosen = export.choose(night, Criterion(rank=3), ("background",))
+    for listed in (export.exclude_table(night, chosen), export.bad_expid(night, chosen, -100.0)):
+        assert "1," in listed or "1-" in listed
+        assert "(exposure" not in listed
+    found = history.write_history([tmp_path / "night"], tmp_path / "h.html")
+    assert [record["ccd"] for record in found["ccds"]["TESTCAM"]] == ["CCD1", "CCD2"]
+
+
 def test_only_ccds_that_show_it_when_asked(night):
     chosen = export.choose(night, Criterion(rank=1), ["background"])
     z = {(r["exposure"], r["ccd"]): r["background_z"] for rows in night.ccds().values() for r in rows}
@@ -136,6 +156,17 @@ def test_good_files_are_those_measured_and_not_chosen(night):
     files = export.good_files(night, chosen).splitlines()
     names = {f"exposure_{int(e):03d}.fits" for _, e in night.found} - {f"exposure_{int(e):03d}.fits" for _, e in chosen}
     assert {file.rsplit("/", 1)[1] for file in files} == names
+
+
+def test_a_name_that_is_not_utf8_is_in_no_list_of_files(tmp_path, capfd):
+    nights.write(tmp_path / "in", 1, name=os.fsdecode(b"bad\xff.fits"))
+    nights.write(tmp_path / "in", 2, name="\u00fc.fits")
+    gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
+    code, out, err = run(capfd, "export", tmp_path / "night", "--format", "list")
+    assert (code, out) == (2, "")
+    assert "bad\\xff.fits has a name that is not UTF-8, which a list of files cannot hold (rename the file)" in err
+    gpuanom.score(tmp_path / "in" / "\u00fc.fits", tmp_path / "other", settings=SETTINGS, device="cpu")
+    assert run(capfd, "export", tmp_path / "other", "--format", "list")[1] == f"{tmp_path / 'in'}/\u00fc.fits\n"
 
 
 def test_regions_hold_every_source_and_its_angle(night, tmp_path):

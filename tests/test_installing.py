@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from gpuanom import installing, nvidia
+from gpuanom import autoencoder, installing, nvidia
+from gpuanom.cli.figures import figure_class
+from gpuanom.cluster.choice import ClusterChoice, require_dask
+from gpuanom.errors import GpuanomError
+from gpuanom.report.pictures import require_pillow
+from gpuanom.simulate.stamps import galsim_module
+from gpuanom.tables import select
+from gpuanom.tables.writing import require_formats
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,6 +38,31 @@ def installed(monkeypatch, tmp_path):
         monkeypatch.setattr(metadata, "distribution", lambda _name: Distribution())
 
     return noted
+
+
+@pytest.mark.parametrize(
+    ("package", "needing"),
+    [
+        ("pyarrow", lambda: require_formats(["parquet"])),
+        ("pyarrow", lambda: select._parquet_file(Path("exposures.parquet"))),
+        ("galsim", galsim_module),
+        ("PIL", require_pillow),
+        ("matplotlib", figure_class),
+        ("distributed", lambda: require_dask(ClusterChoice(workers=1))),
+        ("torch", autoencoder.require),
+    ],
+)
+@pytest.mark.parametrize("body", ["import {}.lib", "raise ValueError('numpy.dtype size changed')"])
+def test_what_is_installed_but_cannot_be_loaded_is_told_in_a_line(package, needing, body, monkeypatch, tmp_path):
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(body.format(package))
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(GpuanomError) as caught:
+        needing()
+    said = "numpy.dtype size changed" if "ValueError" in body else f"No module named '{package}.lib'"
+    assert f"cannot be loaded: {said} (" in str(caught.value)
 
 
 def test_from_an_index(installed):

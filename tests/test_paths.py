@@ -12,10 +12,12 @@ from astropy.table import Table
 import gpuanom
 from gpuanom.autoencoder import drawn_stamps
 from gpuanom.backends.choice import select
+from gpuanom.cli.given_path import STORE
 from gpuanom.fits.exposures.grouping import names_apart
 from gpuanom.records import Exposure
 from gpuanom.review.opened import open_night
 from gpuanom.review.quicklook import look
+from gpuanom.store.store import NAME
 from tests import nights
 from tests.commands import run
 
@@ -225,3 +227,40 @@ def test_one_exposure_of_other_settings_is_counted_in_the_singular(tmp_path, cap
     code, _, err = run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out", "--threshold", "6", *FLAGS)
     assert code == 2
     assert "holds 1 exposure not among the inputs and measured with other settings: threshold" in err
+
+
+COMMANDS_OF_A_NIGHT = ["report", "show", "tables", "label", "evaluate", "export", "merge", "forget", "history", "train"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS_OF_A_NIGHT, "reference"])
+@pytest.mark.parametrize("name", ["measurements.sqlite", "exposures.ecsv"])
+def test_a_file_of_a_scored_night_in_place_of_its_folder_is_refused_with_the_folder(base, command, name, capfd):
+    more = {"show": ("1",), "forget": ("1",), "export": ("--format", "list"), "merge": ("-o", base / "new")}
+    more |= dict.fromkeys(("reference", "train"), ("-o", base / "new"))
+    code, _, err = run(capfd, command, base / "o_n1" / name, *more.get(command, ()))
+    assert code == 2
+    assert f"{name} is a file of a scored night: give the folder {base / 'o_n1'}" in err
+    assert not (base / "new").exists()
+
+
+def test_the_name_of_a_nights_file_is_the_stores():
+    assert STORE == NAME
+
+
+def test_a_reference_that_lies_in_a_scored_night_is_a_reference(base, tmp_path, capfd):
+    shutil.copytree(base / "o_n1", tmp_path / "night")
+    assert run(capfd, "reference", tmp_path / "night", "-o", tmp_path / "night" / "ref.ecsv")[0] == 0
+    assert run(capfd, "reference", tmp_path / "night" / "ref.ecsv", "-o", tmp_path / "again.ecsv")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["score", "explain", "simulate"])
+def test_a_folder_that_does_not_exist_any_more_is_told_in_a_line(tmp_path, monkeypatch, capfd, command):
+    nights.night(tmp_path / "in", exposures=1)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    given = {"score": ("../in", "-o", "../out", "--device", "cpu"), "explain": ("../in",), "simulate": ("new",)}
+    code, _, err = run(capfd, command, *given[command])
+    assert code in (1, 2)
+    assert "unexpected" not in err
+    assert command != "score" or "the folder it runs in does not exist any more (change to another folder)" in err

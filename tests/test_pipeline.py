@@ -91,7 +91,7 @@ def test_changed_file_is_measured_again_and_said(small):
     nights.write(small / "in", 2, band="g", degrees=70.0)
     night, said = score(small / "in", small / "out")
     assert said.measured == ["2"]
-    assert any("exposure 2: measured again, its files changed" in line for line in said.lines)
+    assert any("exposure 2: measured again, the files changed" in line for line in said.lines)
     assert len(night.tables.exposures) == 6
 
 

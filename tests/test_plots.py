@@ -10,7 +10,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from gpuanom.review import plots  # noqa: E402
 from gpuanom.review.evaluate import Bin  # noqa: E402
-from gpuanom.review.mosaic import GAP, mosaic  # noqa: E402
+from gpuanom.review.mosaic import GAP, mosaic, usual_names  # noqa: E402
 from gpuanom.review.opened import Histogram  # noqa: E402
 
 
@@ -19,6 +19,26 @@ def ax():
     figure = Figure()
     yield figure.add_subplot()
     figure.canvas.draw()  # everything in the axes can be drawn
+
+
+def test_ccds_stay_at_their_places_where_an_exposure_lacks_one():
+    image = np.ones((10, 12), dtype=np.float32)
+    four = ["CCD1", "CCD2", "CCD3", "CCD4"]
+    whole = mosaic("other", [(name, image) for name in four], four)
+    of_ccds = {("other", str(i)): [{"ccd": name, "status": "ok"} for name in four] for i in range(3)}
+    of_ccds["other", "3"] = [{"ccd": name, "status": "ok"} for name in ("CCD1", "CCD3", "extra")]
+    of_ccds["other", "4"] = [{"ccd": "CCD1", "status": "ok"}, {"ccd": "(x.fits[2])", "status": "corrupt"}]
+    usual = usual_names(of_ccds)["other"]
+    assert usual == four
+    for kept in (["CCD1", "CCD3", "CCD4"], ["CCD2"], ["CCD4", "CCD1"]):
+        for listed in (kept, [*kept, "(x.fits[2])"]):
+            found = mosaic("other", [(name, image) for name in kept], listed, usual)
+            assert found.image.shape == whole.image.shape
+            assert found.boxes == {name: whole.boxes[name] for name in kept}
+    # A CCD that could not be measured has a name and a place, as before.
+    found = mosaic("other", [("CCD1", image)], ["CCD1", "CCD4"], usual)
+    assert found.boxes == {name: whole.boxes[name] for name in ("CCD1", "CCD4")}
+    assert mosaic("other", [("CCD3", image)], ["CCD3"]).boxes == {"CCD3": (0, 0, 12, 10)}
 
 
 def test_orientations_draw_shares_reference_and_noise(ax):

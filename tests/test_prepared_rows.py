@@ -94,3 +94,15 @@ def test_a_measurement_that_an_earlier_version_pickled_is_read(monkeypatch):
     kept_then = pickle.dumps(measurement)
     monkeypatch.undo()
     require_same(pickle.loads(kept_then), measurement)
+
+
+@pytest.mark.parametrize("n", [0, 1, 37, 38, 39, 76, 77, 200])
+def test_each_ccd_has_its_row(n):
+    """Several are kept by one statement."""
+    (ccd,) = CASES["one"]
+    ccds = tuple([replace(ccd, name=f"N{i}", n_sources=i) for i in range(n)])
+    rows = kept(Measurement(EXPOSURE, ccds, "settings", ""))["ccds"]
+    wanted = prepared_rows(Measurement(EXPOSURE, ccds, "settings", "")).ccds
+    # SQLite keeps no NaN.
+    wanted = [[None if value != value else value for value in row] for row in wanted]
+    assert rows == [(*EXPOSURE.key, i, *row) for i, row in enumerate(wanted)]

@@ -11,7 +11,9 @@ import click
 import pytest
 
 from gpuanom.cli import cli
+from gpuanom.scoring.judged.judged_statistics import EVERY, TYPICAL, WORST
 from gpuanom.settings import Settings
+from gpuanom.statistics.spectrum import BANDS, EDGES
 from gpuanom.tables.columns import (
     AUTOENCODER_COLUMNS,
     CCD_COLUMNS,
@@ -139,3 +141,18 @@ def test_conclusions_of_the_validation_follow_from_its_results():
         }
     assert len(table) == 132
     assert conclusions.found_from(table, strengths) in (ROOT / "docs" / "validation.md").read_text()
+
+
+def test_every_name_that_score_can_give_is_explained():
+    text = (ROOT / "docs" / "tables.md").read_text()
+    part = text.partition("a statistic of the verdict.")[2].partition("The exposure itself")[0]
+    columns = {c.name for c in (*EXPOSURE_COLUMNS, *EXPOSURE_STATISTIC_COLUMNS, *CCD_COLUMNS, *CCD_STATISTIC_COLUMNS)}
+    explained = columns | set(re.findall(r"`([a-z0-9_]+)`", part))
+    for name in (judged.name for judged in EVERY):
+        base = re.sub("_(worst|typical)_ccd$", "", name)
+        known = base in explained or re.fullmatch(r"stripe_power_\d+", base) or name.endswith(f"_off{WORST}")
+        assert known, name
+    assert all(f"ending in `{end}`" in part for end in (WORST, TYPICAL, f"_off{WORST}"))
+    assert f"`stripe_power_{BANDS - 1}`" in part
+    edges = re.search(r"one band of periods: ([^|]*) \|", part)[1]
+    assert [float(number) for number in re.findall(r"\d+(?:\.\d+)?", edges)] == list(EDGES)

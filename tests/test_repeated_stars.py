@@ -9,7 +9,9 @@ import pytest
 
 from gpuanom.backends.cpu.repeats import count_pairs
 from gpuanom.backends.limits import PAIR_COLUMNS, PAIR_ROWS
+from gpuanom.statistics import repeats
 from gpuanom.statistics.repeats import EXPOSURE_STATISTICS, exposure_statistics
+from gpuanom.statistics.repeats_loop import find_peaks
 
 NAMES = [statistic.name for statistic in EXPOSURE_STATISTICS]
 
@@ -118,3 +120,26 @@ def test_pairs_across_the_border_of_dy_0_are_one_peak():
     values = statistics_of([np.concatenate([stars, again])])
     assert values["repeat_share"] == pytest.approx(1.0, abs=0.1)
     assert values["repeat_separation"] == pytest.approx(60, abs=1)
+
+
+def test_what_chance_gives_is_the_largest_mean_of_the_surroundings():
+    """Of single peaks, also at the edges of the table, by sums over slices."""
+    counts = np.random.default_rng(5).poisson(2.0, (PAIR_ROWS, PAIR_COLUMNS)).astype(np.float64)
+    known, looked_at, boxes, bins = repeats._surroundings()
+    every = np.ones_like(looked_at)
+    peaks, expected, evidence = np.empty((3, PAIR_ROWS - 1, PAIR_COLUMNS - 1))
+    find_peaks(counts, known, every, boxes, bins, 0.01, peaks, expected, evidence)
+    for i, j in [(0, 0), (3, 250), (16, 127), (100, 5), (70, 60), (PAIR_ROWS - 2, PAIR_COLUMNS - 2)]:
+        found, means = counts[i : i + 2, j : j + 2].sum(), [0.01]
+        for rows, columns, inner_rows, inner_columns in boxes.tolist():
+            chosen = np.zeros_like(known)
+            chosen[max(0, i - rows) : i + 2 + rows, max(0, j - columns) : j + 2 + columns] = 1
+            chosen[max(0, i - inner_rows) : i + 2 + inner_rows, max(0, j - inner_columns) : j + 2 + inner_columns] = 0
+            means.append(4.0 * (counts * known * chosen).sum() / max(1.0, (known * chosen).sum()))
+        assert (peaks[i, j], expected[i, j]) == (found, max(means))
+        more = max(found, max(means))
+        bound = more * np.log(more / max(means)) - (more - max(means))
+        assert evidence[i, j] == pytest.approx(bound, rel=1e-12, abs=1e-12)
+    find_peaks(counts, known, looked_at, boxes, bins, 0.01, peaks, expected, evidence)
+    assert (evidence[~looked_at] == -1.0).all()
+    assert (evidence[looked_at] >= 0.0).all()

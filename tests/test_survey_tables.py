@@ -142,7 +142,7 @@ def test_large_tables_are_parquet_unless_a_format_is_asked_for(scored, tmp_path,
     monkeypatch.setattr(writing, "LARGE", len(tables[0]))
     assert [path.name for path in writing.write(tables, tmp_path, None)] == ["exposures.ecsv", "ccds.parquet"]
     assert [path.name for path in writing.write(tables, tmp_path, ["ecsv"])] == ["exposures.ecsv", "ccds.ecsv"]
-    monkeypatch.setattr(writing.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     assert writing.default_format(10**6) == "ecsv"
 
 
@@ -212,9 +212,10 @@ def test_tables_that_are_not_there_or_damaged_are_one_line(scored, tmp_path):
         selection.select(scored, "ccds", columns=["cdd"])
     with pytest.raises(InputError, match=r"has no column worst_ccd \(--table exposures has it"):
         selection.select(scored, "ccds", columns=["worst_ccd"])
-    (tmp_path / "exposures.ecsv").write_text("a b\n1 2\n")
-    with pytest.raises(OutputError, match="cannot be read"):
-        selection.select(tmp_path)
+    for text in ("a b\n1 2\n", "", "# a remark\na b\n"):
+        (tmp_path / "exposures.ecsv").write_text(text)
+        with pytest.raises(OutputError, match="cannot be read: no ECSV, which begins with a line # %ECSV"):
+            selection.select(tmp_path)
     text = (scored / "exposures.ecsv").read_text()
     (tmp_path / "exposures.ecsv").write_text(text + "1 2\n")
     with pytest.raises(OutputError, match="another number of values"):
@@ -261,10 +262,16 @@ def test_the_command_prints_and_writes(scored, tmp_path):
     assert written.exit_code == 0
     assert sorted(Table.read(path)["exposure"].astype(str)) == ["1", "3"]
     assert run.invoke(cli, ["tables", str(scored), "--format", "fits"]).exit_code == 2
-    # Without --format the ending of the file tells; any other ending is CSV.
+    # Without --format the ending of the file tells.
     for name, form in (("a.ecsv", "ascii.ecsv"), ("a.FITS", "fits"), ("a.csv", "ascii.csv"), ("a.txt", "ascii.csv")):
         given = ["tables", str(scored), "--columns", "exposure,band", "-o", str(tmp_path / name)]
         assert run.invoke(cli, given).exit_code == 0
         assert len(Table.read(tmp_path / name, format=form)) == 5
+    for name in ("a.xlsx", "a.fits.gz", "a.json"):
+        refused = run.invoke(cli, [*given[:-1], str(tmp_path / name)])
+        assert refused.exit_code == 2
+        assert "names no format of a table (ecsv, csv, fits, parquet): give --format too" in refused.output
+        assert not (tmp_path / name).exists()
+    assert run.invoke(cli, [*given[:-1], str(tmp_path / "c.xlsx"), "--format", "csv"]).exit_code == 0
     assert run.invoke(cli, [*given[:-1], str(tmp_path / "b.ecsv"), "--format", "csv"]).exit_code == 0
     assert (tmp_path / "b.ecsv").read_bytes() == (tmp_path / "a.csv").read_bytes()

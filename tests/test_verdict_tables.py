@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,10 +12,12 @@ from astropy.table import Table
 from rich.console import Console
 
 import gpuanom
-from gpuanom.cli.summary import print_verdicts
+from gpuanom.cli import evaluate, show
+from gpuanom.cli.summary import print_summary, print_verdicts
 from gpuanom.errors import ReferenceFileError
 from gpuanom.nights.alerts import alert, notice
 from gpuanom.nights.merge import make_references
+from gpuanom.review import evaluate as judging
 from gpuanom.review import export
 from gpuanom.review.export import Criterion
 from gpuanom.review.opened import open_night
@@ -142,6 +145,59 @@ def test_small_nights_say_why_they_have_no_verdict(tmp_path, capfd):
     assert code == 0
     assert out.splitlines()[0] == "verdicts: 0 bad, 0 check, 0 ok, 3 without a verdict"
     assert "3 exposures: no verdict: 3 exposures of this camera, band and CCD size, and a verdict needs 20" in out
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_a_narrow_terminal_cuts_no_number_short(folder, night, width, monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", str(width))
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    scored = gpuanom.score(folder / "in", folder / "night", settings=SETTINGS, device="cpu")
+    print_summary(scored, console)
+    show._print(night, night.exposures[0], console)
+    truth = folder / "truth.csv"
+    truth.write_text("exposure,list,field,paper\n5,stripes,a long name of a field,\n")
+    found = judging.recall(night, judging.read_known(str(truth)), kinds=judging.JUDGED[:4], score="kl", fraction=0.1)
+    monkeypatch.setattr(evaluate, "summary_console", lambda: console)
+    evaluate._print_recall(night, found, 0.1)
+    out, _ = capfd.readouterr()
+    assert max(map(len, out.splitlines())) <= width
+    assert " of 22 " in out
+    assert not re.search(r"\d…|dev…|…\s", out)
+
+
+def test_exposures_without_a_measured_ccd_do_not_tell_what_is_normal(folder, tmp_path, capfd):
+    # 19 whole exposures, and 3 that are cut off before their first pixel: too few, although there are 22 files.
+    for path in sorted((folder / "in").iterdir()):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        number = int(path.stem.rpartition("_")[2])
+        (tmp_path / "in" / path.name).write_bytes(path.read_bytes()[: 6000 if number in (7, 8, 9) else None])
+    night = gpuanom.score(tmp_path / "in", tmp_path / "night", settings=SETTINGS, device="cpu")
+    assert list(night.tables.exposures["status"]).count("unusable") == 3
+    assert set(night.tables.exposures["verdict"]) == {""}
+    assert set(night.tables.exposures["cause"]) == {
+        "no verdict: 19 exposures of this camera, band and CCD size, and a verdict needs 20",
+        "no verdict: none of its CCDs could be measured",
+    }
+    # Nor do they in a saved reference.
+    make_references(tmp_path / "night").save(tmp_path / "ref.ecsv")
+    reference = References.load(tmp_path / "ref.ecsv")
+    one = gpuanom.score(folder / "in" / "exposure_006.fits", None, settings=SETTINGS, device="cpu", reference=reference)
+    assert list(one.tables.exposures["cause"]) == [
+        "no verdict: the reference keeps the statistics of 19 exposures, and a verdict needs those of 20"
+    ]
+
+
+def test_a_damaged_exposure_does_not_change_the_verdicts_on_the_others(folder, night, tmp_path):
+    (tmp_path / "in").mkdir()
+    for path in (folder / "in").iterdir():
+        (tmp_path / "in" / path.name).symlink_to(path)
+    nights.write(tmp_path / "in", 99, ccds=1)
+    damaged = tmp_path / "in" / "exposure_099.fits"
+    damaged.write_bytes(damaged.read_bytes()[:6000])
+    found = gpuanom.score(tmp_path / "in", None, settings=SETTINGS, device="cpu").tables.exposures
+    assert found["cause"][found["exposure"] == "99"] == ["no verdict: none of its CCDs could be measured"]
+    whole = [(row["exposure"], row["verdict"], row["evidence"]) for row in found if row["exposure"] != "99"]
+    assert whole == [(row["exposure"], row["verdict"], row["evidence"]) for row in night.exposures]
 
 
 def test_lists_hold_what_is_bad(folder, night, capfd):

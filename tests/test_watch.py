@@ -120,7 +120,8 @@ def test_files_that_grow_or_are_renamed_are_scored_when_they_are_whole(tmp_path)
         until(lambda: len(process.lines) == 3)
         shutil.copy(tmp_path / "made" / "exposure_003.fits", tmp_path / "in")
         until(lambda: len(process.lines) == 4)
-    assert all(", ok, early (" in line or "alone" in line for line in process.lines)
+    assert all(", early (" in line or "alone" in line for line in process.lines)
+    assert not any(", ok" in line for line in process.lines)  # no verdict was given
     # Each exposure once, and never a part of one.
     assert sorted(line.split()[2] for line in process.lines) == ["1", "2", "3", "4"]
     assert ranked(tmp_path / "out") == score_whole(tmp_path / "in", tmp_path / "whole")
@@ -592,3 +593,13 @@ def test_what_may_surprise_is_told_by_a_watch(tmp_path):
         "2 files: an exposure time of 0 s, as a bias has, but scored as an exposure of the sky "
         "(such as EXPTIME is '0.0' in exposure_001.fits)"
     ]
+
+
+def test_a_camera_rule_that_fits_no_file_is_told_by_a_watch_and_by_a_run(tmp_path):
+    nights.night(tmp_path / "in", exposures=2, ccds=1)
+    rules = gpuanom.Settings.from_mapping({"cameras": {"x": {"match": {"NOCARD": "y"}}}}).cameras
+    settings, scored = QUICK.replace(cameras=rules), []
+    watched = once(tmp_path / "in", tmp_path / "out", settings=settings)[2]
+    gpuanom.score(tmp_path / "in", None, settings=settings, device="cpu", events=gpuanom.Events(say=scored.append))
+    for said in (watched, scored):
+        assert len([line for line in said if "the camera rule x of the settings does not fit any of" in line]) == 1

@@ -7,6 +7,9 @@ Only this part of gpuanom imports PyTorch, and only when it is used: everything 
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+
 from gpuanom import installing
 from gpuanom.errors import GpuanomError, printable
 
@@ -21,12 +24,10 @@ def require() -> None:
     """
     remedy = installing.install_torch()
     for name, module in (("PyTorch", "torch"), ("safetensors", "safetensors.numpy")):
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            raise GpuanomError(f"the autoencoder needs {name} ({remedy})")
         try:
-            __import__(module)
-        except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] == module.split(".")[0]:
-                raise GpuanomError(f"the autoencoder needs {name} ({remedy})") from None
-            raise GpuanomError(f"{name} cannot be loaded: {printable(str(error))} ({remedy})") from None
-        except (ImportError, OSError) as error:
+            importlib.import_module(module)
+        except Exception as error:
             # The installed package does not fit this system.
             raise GpuanomError(f"{name} cannot be loaded: {printable(str(error))[:300]} ({remedy})") from None

@@ -150,6 +150,11 @@ def own_keywords(rule: CameraRule, key: str) -> tuple[str, ...]:
     return tuple(keyword for keyword in getattr(rule, key) if keyword not in inherited)
 
 
+def trims_in_its_own_way(rule: CameraRule) -> bool:
+    """Whether a user's rule says itself where the part of a CCD is that shows the sky."""
+    return all(rule is not known for known in BUILTIN_RULES) and rule.trim != parent(rule.name).trim
+
+
 def _inherited(inherits: CameraRule, mask: Any) -> dict[str, Any]:
     """Return all keys that may be inherited; where the mask is another one, without those that belong to the mask."""
     values = {f.name: getattr(inherits, f.name) for f in dataclasses.fields(inherits) if f.name != "name"}

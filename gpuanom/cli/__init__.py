@@ -17,6 +17,7 @@ import click
 
 from gpuanom import compiling
 from gpuanom.cli import streams
+from gpuanom.cli.help_text import HelpContext
 from gpuanom.cli.signals import Interrupting
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.loops import compile_ahead
@@ -74,6 +75,7 @@ class _CommandsByName(MutableMapping[str, click.Command]):
             raise KeyError(name)
         if name not in self._imported:
             self._imported[name] = getattr(importlib.import_module(f"gpuanom.cli.{name}"), name)
+            self._imported[name].context_class = HelpContext
         return self._imported[name]
 
     def __setitem__(self, name: str, command: click.Command) -> None:
@@ -94,6 +96,8 @@ class _CommandsByName(MutableMapping[str, click.Command]):
 
 class _Commands(click.Group):
     """The commands, listed in the order in which they are needed, and ended by an interrupt without click's words."""
+
+    context_class = HelpContext
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature of click
         """The names of the commands, the usual ones first."""
@@ -121,6 +125,15 @@ def cli() -> None:
     sources, or of the gradients of its background, are distributed differently from those of the other exposures of
     the same camera and band.
     """
+
+
+def _has_folder() -> bool:
+    """Whether the current folder exists, from which relative paths count."""
+    try:
+        os.getcwd()  # noqa: PTH109 (the error is asked for, not the folder)
+    except OSError:
+        return False
+    return True
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -158,6 +171,9 @@ def main(arguments: list[str] | None = None) -> None:
         # The last resort: an error that nobody foresaw is still told in one line; a bug report can have the traceback.
         if "GPUANOM_TRACEBACK" in os.environ:
             raise
+        if isinstance(error, FileNotFoundError) and not _has_folder():
+            click.echo("gpuanom: the folder it runs in does not exist any more (change to another folder)", err=True)
+            sys.exit(2)
         kind = type(error).__name__
         click.echo(f"gpuanom: unexpected {kind}: {printable(str(error))} (GPUANOM_TRACEBACK=1 shows where)", err=True)
         sys.exit(2)

@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import re
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -21,6 +22,7 @@ from gpuanom.backends.choice import select, why_no_cupy
 from gpuanom.cli.summary import summary_console
 from gpuanom.doctor import selftest
 from gpuanom.doctor.findings import CUPY, DRIVER, DeviceFinding, Finding, State
+from gpuanom.doctor.loading import why_not_loaded
 from gpuanom.errors import DeviceError, printable
 from gpuanom.version import __version__
 
@@ -96,14 +98,14 @@ def _numbers(_context: click.Context, _parameter: click.Parameter, value: str | 
 def doctor(numbers: tuple[int, ...] | None, as_json: bool) -> int:
     """Tell whether a GPU can be used, and what is missing if not.
 
-    Lists the installed parts; looks for the NVIDIA driver, CuPy, the compiler NVRTC and the cache of compiled kernels;
-    compiles every kernel for each GPU, and compares every step of the method on the GPU with the CPU. Threads without a
-    GPU, too, and needs no data.
+    Lists the installed parts, and loads each; looks for the NVIDIA driver, CuPy, the compiler NVRTC and the cache of
+    compiled kernels; compiles every kernel for each GPU, and compares every step of the method on the GPU with the
+    CPU. Works without a GPU, too, and needs no data.
     """
     console = Console(stderr=True)
     waiting: AbstractContextManager[Any] = nullcontext()
     if console.is_terminal:
-        waiting = console.status("compiling and testing the kernels of each GPU")
+        waiting = console.status("loading the optional parts, and testing each GPU")
     compiling.listen(None)  # no lines about compiling: the status line above says it already
     with waiting:
         report = examine(numbers)
@@ -167,6 +169,8 @@ def judge(report: Report, numbers: tuple[int, ...] | None) -> tuple[str, int]:
         return f"GPU {', '.join(missing)} cannot be used: see above", 1
     if gpu_expected and broken:
         return "an installed part does not work: see above (--device cpu works without it)", 1
+    if any(f.state == "broken" for f in report.extras):
+        return "an optional part does not work: see above (what does not need the part works)", 1
     if working:
         names = ",".join(str(number) for number in working)
         return f"all is well: gpuanom score --device {names} runs on {'GPUs' if len(working) > 1 else 'GPU'} {names}", 0
@@ -240,7 +244,9 @@ def _version(package: str) -> str:
 def _extras() -> tuple[Finding, ...]:
     """The optional parts; those for GPUs only where there is a driver, or where they are installed."""
     cuda = nvidia.driver_cuda()
-    return tuple(_extra(name, cuda) for name in EXTRAS if cuda or name not in FOR_GPUS or _version(EXTRAS[name][0]))
+    names = [name for name in EXTRAS if cuda or name not in FOR_GPUS or _version(EXTRAS[name][0])]
+    with ThreadPoolExecutor() as threads:  # each waits for a process that loads its part
+        return tuple(threads.map(lambda name: _extra(name, cuda), names))
 
 
 def _extra(name: str, cuda: int) -> Finding:
@@ -248,6 +254,9 @@ def _extra(name: str, cuda: int) -> Finding:
     version = _version(package)
     extra = extra_of(name, cuda)
     if version:
+        if problem := why_not_loaded(package):
+            remedy = installing.reinstall(package)
+            return Finding(extra, "broken", f"{package} {version} cannot be loaded: {problem}", remedy)
         return Finding(extra, "ok", f"{package} {version} {use}")
     if name == "autoencoder":
         remedy = installing.install_torch()

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table as Grid
 from rich.text import Text
 
 from gpuanom.cli.figures import figure_class, require_figure, require_table, save, write_table
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import kinds_of, night_argument, reference_option
 from gpuanom.cli.screen import tell_unfinished
-from gpuanom.cli.summary import summary_console
+from gpuanom.cli.summary import print_table, summary_console
 from gpuanom.errors import GpuanomError, printable
 from gpuanom.records import KINDS
 from gpuanom.review import evaluate as judging
@@ -160,11 +159,8 @@ def evaluate(
 def _print_rates(rates: judging.Rates, how: str, n_analysts: int) -> None:
     console = summary_console()
     agree = f", {how} of {n_analysts} analysts" if n_analysts > 1 else ""
-    grid = Grid(title=f"true-positive rates of the highest scores{agree}", title_justify="left", box=None)
-    for name in ("camera", "band", "score"):
-        grid.add_column(name)
-    for name in ("exposures", "labelled", "prominent", "with dubious", "rate", "rate with dubious", "rate by bin"):
-        grid.add_column(name, justify="right")
+    numbers = ("exposures", "labelled", "prominent", "with dubious", "rate", "rate with dubious", "rate by bin")
+    rows: list[list[str | Text]] = []
     for (camera, band, kind), bins in rates.items():
         n, labelled = (sum(getattr(b, name) for b in bins) for name in ("n", "labelled"))
         if not labelled:
@@ -174,26 +170,30 @@ def _print_rates(rates: judging.Rates, how: str, n_analysts: int) -> None:
         share = (f"{prominent / labelled:.2f}", f"{(prominent + dubious) / labelled:.2f}")
         by_bin = " ".join("-" if math.isnan(b.prominent_rate) else f"{b.prominent_rate:.1f}" for b in bins)
         names = (Text(printable(text)) for text in (camera, band, kind))
-        grid.add_row(*names, *counts, *share, by_bin)
-    console.print(grid)
+        rows.append([*names, *counts, *share, by_bin])
+    title = f"true-positive rates of the highest scores{agree}"
+    columns, drop = ("camera", "band", "score", *numbers), ("rate by bin", "with dubious", "prominent", "camera")
+    print_table(console, title, columns, rows, numbers=numbers, drop=(*drop, "exposures", "labelled"))
 
 
 def _print_recall(night: ScoredNight, found: list[Recalled], fraction: float) -> None:
     console = summary_console()
     kinds = [kind for kind in judging.JUDGED if any(kind in r.ranks for r in found)]
-    grid = Grid(title="known anomalies and their ranks", title_justify="left", box=None)
     judged = {key_of(row): str(row["verdict"] or "-") for row in night.exposures if "verdict" in row}
     verdict = ("verdict",) if judged else ()
-    for name in ("list", "exposure", "field", *kinds, f"highest {fraction:.0%} by", *verdict, "paper"):
-        grid.add_column(name, justify="right" if name in kinds else "left")
+    highest = f"highest {fraction:.0%} by"
+    columns = ("list", "exposure", "field", *kinds, highest, *verdict, "paper")
+    rows = []
     for r in found:
         ranks = [f"{r.ranks[kind][0]} of {r.ranks[kind][1]}" if kind in r.ranks else "-" for kind in kinds]
         name = r.key[1] if r.key else r.known.exposure
         by = ", ".join(r.by) or ("none" if r.key else "not in this night")
         verdict_of = (judged.get(r.key, "-") if r.key else "-",) if judged else ()
         texts = (r.known.group, name, r.known.field, *ranks, by, *verdict_of, r.known.paper)
-        grid.add_row(*(Text(printable(text)) for text in texts))
-    console.print(grid)
+        rows.append([Text(printable(text)) for text in texts])
+    empty = [name for k, name in enumerate(columns) if not any(str(row[k]) for row in rows)]
+    drop = (*empty, "field", highest, *reversed(kinds))
+    print_table(console, "known anomalies and their ranks", columns, rows, numbers=kinds, drop=drop)
     if judged:
         verdicts = [verdict for key, verdict in judged.items() if key in {r.key for r in found}]
         counts = ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS)

@@ -50,12 +50,12 @@ def figure_class() -> Any:
     Raises
     ------
     GpuanomError
-        When matplotlib is not installed.
+        When matplotlib is not installed, or cannot be loaded.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise GpuanomError(f"pictures need matplotlib ({installing.install('report')})") from None
+    if lacking := installing.lacks("matplotlib.figure", "matplotlib", installing.install("report")):
+        raise GpuanomError(f"pictures need {lacking}")
+    from matplotlib.figure import Figure
+
     return Figure
 
 

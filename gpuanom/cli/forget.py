@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpuanom.cli.given_path import GivenPath
+from gpuanom.cli.given_path import GivenPath, NightFolder
 from gpuanom.cli.options import formats_option
 from gpuanom.cli.screen import Screen
 from gpuanom.display import counted
@@ -30,7 +30,7 @@ version of an exposure is forgotten, the newest version of the other nights is r
 
 
 @click.command(epilog=EPILOG)
-@click.argument("survey", type=GivenPath(), metavar="SURVEY")
+@click.argument("survey", type=NightFolder(), metavar="SURVEY")
 @click.argument("nights", nargs=-1, required=True, metavar="WHAT...", type=GivenPath(str, readable=False))
 @click.option(
     "--camera",

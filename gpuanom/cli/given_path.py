@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,19 @@ class GivenPath(click.Path):
                 ctx,
             )
         return super().convert(value, param, ctx)
+
+
+STORE = "measurements.sqlite"
+"""The file that makes a folder a scored night, as `gpuanom.store.store.NAME`, which takes long to import."""
+
+
+class NightFolder(GivenPath):
+    """The folder of a scored night; one of its files is refused with the folder's name."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        path = Path(super().convert(value, param, ctx))
+        is_its_file = path.name in (STORE, "report.html") or path.stem in ("exposures", "ccds")
+        if is_its_file and os.path.isfile(path) and os.path.isfile(path.with_name(STORE)):  # noqa: PTH113 (any error)
+            self.fail(f"{path} is a file of a scored night: give the folder {path.parent}", param, ctx)
+        return path

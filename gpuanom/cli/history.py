@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpuanom.cli.given_path import GivenPath
+from gpuanom.cli.given_path import GivenPath, NightFolder
 from gpuanom.cli.screen import Screen
 from gpuanom.display import counted, file_size
 from gpuanom.files import require_replaceable
@@ -27,7 +27,7 @@ named and left out (exit code 1).
 
 
 @click.command(epilog=EPILOG)
-@click.argument("nights", metavar="SCORED...", nargs=-1, required=True, type=GivenPath())
+@click.argument("nights", metavar="SCORED...", nargs=-1, required=True, type=NightFolder())
 @click.option(
     "--output",
     "-o",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpuanom.cli.given_path import GivenPath
+from gpuanom.cli.given_path import GivenPath, NightFolder
 from gpuanom.cli.options import formats_option, relocate_option
 from gpuanom.cli.screen import Screen
 from gpuanom.display import counted
@@ -30,7 +30,7 @@ An exposure that is not ranked is set aside, and is ranked again when the night 
 
 
 @click.command(epilog=EPILOG)
-@click.argument("nights", nargs=-1, required=True, type=GivenPath(), metavar="SCORED...")
+@click.argument("nights", nargs=-1, required=True, type=NightFolder(), metavar="SCORED...")
 @click.option("--output", "-o", required=True, type=GivenPath(), help="Folder of the merged night.")
 @click.option("--add", is_flag=True, help="Add the nights to the one that --output holds already.")
 @click.option(

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gpuanom.cli.given_path import GivenPath
+from gpuanom.cli.given_path import GivenPath, NightFolder
 from gpuanom.cluster.choice import TIMEOUT
 from gpuanom.paths import FLAT
 from gpuanom.settings import PROFILES, Settings
@@ -204,7 +204,7 @@ def kinds_of(known: tuple[str, ...]) -> Callable[[click.Context, click.Parameter
     return kinds
 
 
-night_argument = click.argument("folder", metavar="SCORED", type=GivenPath())
+night_argument = click.argument("folder", metavar="SCORED", type=NightFolder())
 
 
 class ReferenceFile(GivenPath):

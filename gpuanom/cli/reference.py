@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpuanom.cli.given_path import GivenPath
+from gpuanom.cli.given_path import GivenPath, NightFolder
 from gpuanom.errors import printable
 from gpuanom.files import require_writable
 
@@ -19,7 +19,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("nights", nargs=-1, required=True, type=GivenPath(), metavar="SCORED...")
+@click.argument("nights", nargs=-1, required=True, type=NightFolder(), metavar="SCORED...")
 @click.option("--output", "-o", required=True, type=GivenPath(dir_okay=False), help="File to write (ECSV).")
 @click.option("--keep-all", is_flag=True, help="Keep exposures whose verdict is bad or check.")
 @click.option("--exclude-labelled", is_flag=True, help="Leave out exposures labelled prominent or dubious.")

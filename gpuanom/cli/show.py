@@ -22,14 +22,14 @@ from gpuanom.cli.figures import figure_class, require_figure, save
 from gpuanom.cli.given_path import GivenPath
 from gpuanom.cli.options import night_argument, reference_option, relocate_option
 from gpuanom.cli.screen import tell_unfinished
-from gpuanom.cli.summary import KIND_NAMES, filled, summary_console
+from gpuanom.cli.summary import KIND_NAMES, filled, print_table, summary_console
 from gpuanom.display import counted
 from gpuanom.errors import InputError, printable
 from gpuanom.paths import absolute, path_text, resolved
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.report.ccds import scales
 from gpuanom.review import plots
-from gpuanom.review.mosaic import level, mosaic
+from gpuanom.review.mosaic import level, mosaic, usual_names
 from gpuanom.review.opened import Histogram, ScoredNight, key_of, open_night
 from gpuanom.review.quicklook import Look, binning_for, look
 from gpuanom.review.whiskers import whisker_cells
@@ -164,15 +164,14 @@ def _print(night: ScoredNight, row: dict[str, Any], console: Console) -> None:
         console.print(Text(printable(line)))
     if row["note"]:
         console.print(Text(printable(row["note"])))
-    grid = Grid(box=None, pad_edge=False)
-    grid.add_column("")
     columns = {"KL": ".4f", "floor": ".4f", "z": ".1f", "p": ".1g", "rank": "d", "deviation": ".1f", "angle": ".0f"}
-    for name in (*columns, "alignment"):
-        grid.add_column(name, justify="right")
+    columns["alignment"] = ".2f"
+    rows = []
     for kind in KINDS:
-        values = [(row.get(f"{kind}_{name.lower()}"), spec) for name, spec in {**columns, "alignment": ".2f"}.items()]
-        grid.add_row(KIND_NAMES[kind], *("-" if value is None else format(value, spec) for value, spec in values))
-    console.print(grid)
+        values = [(row.get(f"{kind}_{name.lower()}"), spec) for name, spec in columns.items()]
+        rows.append([KIND_NAMES[kind], *("-" if value is None else format(value, spec) for value, spec in values)])
+    drop = ("floor", "KL", "p", "rank", "alignment", "angle")
+    print_table(console, "", ("", *columns), rows, numbers=tuple(columns), drop=drop, pad_edge=False)
     _print_numbers(night, row, console)
     if row.get("autoencoder_mse") is not None:
         numbers = {"mse": ".4g", "rank": "d", "deviation": ".1f"}
@@ -290,15 +289,16 @@ def text_histogram(histogram: Histogram, *, ascii_only: bool = False) -> list[st
 def _draw(night: ScoredNight, row: dict[str, Any], figure_type: Any, output: Path) -> list[str]:
     """Draw the exposure, and return the reasons why CCDs are missing."""
     key = key_of(row)
-    ccds = night.ccds().get(key, [])
+    of_ccds = night.ccds()
+    ccds = of_ccds.get(key, [])
     names = [ccd["ccd"] for ccd in ccds]
     images, stamps, whiskers, missing = _look(night, key, names)
-    top = scales(night.ccds()).get("background_z", [0.0, 10.0])[1]
+    top = scales(of_ccds).get("background_z", [0.0, 10.0])[1]
     figure = figure_type(figsize=(13.0, 8.0), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1.0, 1.0))
     rows = left.subfigures(2, 1, height_ratios=(5.0, 1.2)) if stamps else [left]
     ax = rows[0].subplots()
-    picture = mosaic(key[0], images, names)
+    picture = mosaic(key[0], images, names, usual_names(of_ccds).get(key[0], ()))
     z = {ccd["ccd"]: ccd["background_z"] for ccd in ccds if ccd["background_z"] is not None}
     plots.focal_plane(ax, picture, z, highest=top)
     at = [(*picture.boxes[name], *cell) for name, cells in whiskers for cell in cells]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -44,6 +45,10 @@ _NUMBERS = {
     "alignment": ".2f",
 }
 _NAMES = ("exposure", "camera", "band")
+_WIDEST = {"camera": 14, "band": 8}
+"""Longer names of cameras and bands are cut short on the screen."""
+_ENDLESS = 10_000
+"""The width of a terminal on which every table has room."""
 _RECONSTRUCTED = {"rank": "d", "mse": ".4g", "deviation": ".1f"}
 KIND_NAMES = {
     "source": "source orientations",
@@ -64,7 +69,7 @@ def print_summary(night: Night, console: Console) -> None:
     night : Night
         A scored night.
     console : Console
-        Where to print; below 100 columns some columns are left out.
+        Where to print; where there is no room for all columns, some are left out.
     """
     exposures = night.tables.plain[0]
     print_verdicts(exposures, console)
@@ -141,28 +146,70 @@ def _print_overall(exposures: PlainTable, console: Console) -> None:
         return
     largest_of_all = printed_values(np.where(np.isnan(deviations), -np.inf, deviations).max(axis=1))
     known = known[np.argsort(-largest_of_all[known], kind="stable")]
-    grid = _grid(f"all scores: the {min(TOP, known.size)} most anomalous of {known.size}", ("deviation", "z"))
-    grid.add_column("by score")
-    grid.add_column(_standing(exposures))
+    rows: list[list[str | Text]] = []
     for i in known[:TOP]:
         largest = int(np.nanargmax(deviations[i]))
         row = exposures[int(i)]
         kind = KINDS[largest].replace("_", " ")
         z = _number(row[f"{KINDS[largest]}_z"], ".1f")
-        grid.add_row(*_names(row), f"{deviations[i, largest]:.1f}", z, kind, _stands(row))
-    console.print(grid)
+        rows.append([*_names(row), f"{deviations[i, largest]:.1f}", z, kind, _stands(row)])
+    columns = (*_NAMES, "deviation", "z", "by score", _standing(exposures))
+    title = f"all scores: the {min(TOP, known.size)} most anomalous of {known.size}"
+    print_table(console, title, columns, rows, numbers=("deviation", "z"), drop=(*_of_one(exposures), "z", "by score"))
     console.print()
 
 
-def _grid(title: str, numbers: tuple[str, ...]) -> Grid:
-    """An empty table for the screen."""
-    grid = Grid(title=title, title_justify="left", box=None)
-    grid.add_column("exposure", no_wrap=True)
-    grid.add_column("camera", no_wrap=True, max_width=14)
-    grid.add_column("band", no_wrap=True, max_width=8)
-    for name in numbers:
-        grid.add_column(name, justify="right", no_wrap=True)
-    return grid
+def print_table(
+    console: Console,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    *,
+    numbers: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    pad_edge: bool = True,
+) -> None:
+    """Print a table; where the terminal is too narrow, columns are left out rather than numbers cut short.
+
+    Parameters
+    ----------
+    console : Console
+    title : str
+        Empty for a table without one.
+    columns : sequence of str
+        The names of the columns.
+    rows : sequence of sequence
+        The values of each row, in the order of the columns.
+    numbers : sequence of str, optional
+        The columns that hold numbers, which are never cut short.
+    drop : sequence of str, optional
+        The columns that may be left out, those that are missed least first.
+    pad_edge : bool, optional
+        Whether a blank stands on either side of the table.
+    """
+    left = list(columns)
+    without_end = console.options.update(max_width=_ENDLESS)
+    for out in (None, *drop):
+        if out in left:
+            left.remove(out)
+        grid = Grid(title=title or None, title_justify="left", box=None, pad_edge=pad_edge)
+        for name in left:
+            k = columns.index(name)
+            if name in numbers:
+                width = max(len(str(text)) for text in (name, *(row[k] for row in rows)))
+                grid.add_column(name, justify="right", no_wrap=True, min_width=width)
+            else:
+                grid.add_column(name, no_wrap=True, max_width=_WIDEST.get(name))
+        for row in rows:
+            grid.add_row(*(text for name, text in zip(columns, row, strict=True) if name in left))
+        if Measurement.get(console, without_end, grid).maximum <= console.width:
+            break
+    console.print(grid)
+
+
+def _of_one(exposures: PlainTable) -> list[str]:
+    """Of camera and band those that are the same for all exposures, which a narrow terminal can go without."""
+    return [name for name in ("camera", "band") if len(set(exposures[name].tolist())) < 2]
 
 
 def _names(row: Mapping[str, object]) -> list[Text]:
@@ -200,18 +247,15 @@ def _print_top(exposures: PlainTable, kind: str, title: str, console: Console) -
         return
     order = known[_by_deviation(deviation[known], z[known])[:TOP]]
     # A terminal of 80 columns has no room for all numbers; those left out are in the written table.
-    wide = console.width >= 100
-    numbers = tuple(name for name in _NUMBERS if wide or name in ("z", "p", "deviation", "angle", "alignment"))
-    grid = _grid(f"{title}: the {len(order)} most anomalous of {known.size}", numbers)
-    grid.add_column(_standing(exposures))
+    rows: list[list[str | Text]] = []
     for i in order:
         row = exposures[int(i)]
-        grid.add_row(
-            *_names(row),
-            *(_number(row[f"{kind}_{name.lower()}"], _NUMBERS[name]) for name in numbers),
-            _stands(row),
-        )
-    console.print(grid)
+        values = (_number(row[f"{kind}_{name.lower()}"], spec) for name, spec in _NUMBERS.items())
+        rows.append([*_names(row), *values, _stands(row)])
+    title = f"{title}: the {len(order)} most anomalous of {known.size}"
+    columns = (*_NAMES, *_NUMBERS, _standing(exposures))
+    drop = ("floor", "KL", "rank", *_of_one(exposures), "p", "alignment", "angle", "z")
+    print_table(console, title, columns, rows, numbers=tuple(_NUMBERS), drop=drop)
     console.print()
 
 
@@ -224,13 +268,15 @@ def _print_reconstructed(exposures: PlainTable, console: Console) -> None:
         console.print(Text(f"{title}: no scores\n"))
         return
     order = known[_by_deviation(deviation[known], mse[known])[:TOP]]
-    grid = _grid(f"{title}: the {len(order)} most anomalous of {known.size}", (*_RECONSTRUCTED, "stamps"))
-    grid.add_column(_standing(exposures))
+    rows: list[list[str | Text]] = []
     for i in order:
         row = exposures[int(i)]
-        numbers = (_number(row[f"autoencoder_{name}"], spec) for name, spec in _RECONSTRUCTED.items())
-        grid.add_row(*_names(row), *numbers, _number(row["n_stamps"], "d"), _stands(row))
-    console.print(grid)
+        values = (_number(row[f"autoencoder_{name}"], spec) for name, spec in _RECONSTRUCTED.items())
+        rows.append([*_names(row), *values, _number(row["n_stamps"], "d"), _stands(row)])
+    title = f"{title}: the {len(order)} most anomalous of {known.size}"
+    numbers = (*_RECONSTRUCTED, "stamps")
+    drop = ("stamps", *_of_one(exposures), "rank", "mse")
+    print_table(console, title, (*_NAMES, *numbers, _standing(exposures)), rows, numbers=numbers, drop=drop)
     console.print()
 
 

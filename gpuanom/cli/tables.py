@@ -28,6 +28,9 @@ A condition is SQL, as SQLite knows it: and, or, not, in, between, like, is null
 A missing number is NULL, a missing text is empty. docs/tables.md explains every column.
 """
 
+_TEXTS = ("txt", "dat", "tbl", "lst", "list")
+"""Further endings of files that may hold CSV."""
+
 
 @click.command(epilog=EPILOG)
 @night_argument
@@ -45,7 +48,7 @@ A missing number is NULL, a missing text is empty. docs/tables.md explains every
     "form",
     type=click.Choice(list(FORMATS)),
     help="Format of what is written; ecsv and fits keep units and descriptions. (Default: by the ending of --output, "
-    "such as .ecsv; else csv.)",
+    "such as .ecsv; else csv, for an ending such as .txt and without one.)",
 )
 @click.option("--output", "-o", type=GivenPath(dir_okay=False), help="File to write (default: print CSV).")
 def tables(folder: Path, table: str, where: str, columns: str, form: str | None, output: Path | None) -> int:
@@ -57,6 +60,9 @@ def tables(folder: Path, table: str, where: str, columns: str, form: str | None,
     """
     if form is None:
         ending = "" if output is None else output.suffix[1:].lower()
+        if ending not in ("", *FORMATS, *_TEXTS):
+            formats = ", ".join(FORMATS)
+            raise click.UsageError(f"the ending .{ending} names no format of a table ({formats}): give --format too")
         form = ending if ending in FORMATS else "csv"
     require_formats((form,))
     if output is None and form != "csv":

@@ -13,7 +13,7 @@ from astropy.table import Table
 from gpuanom.autoencoder import require
 from gpuanom.backends.choice import choose, select
 from gpuanom.cli.figures import figure_class, save, write_table
-from gpuanom.cli.given_path import GivenPath
+from gpuanom.cli.given_path import GivenPath, NightFolder
 from gpuanom.cli.screen import Screen
 from gpuanom.display import counted
 from gpuanom.errors import GpuanomError, printable
@@ -53,7 +53,7 @@ For --supervised the nights must have been scored with --model first; see docs/a
 
 
 @click.command(epilog=EPILOG)
-@click.argument("nights", nargs=-1, required=True, metavar="SCORED...", type=GivenPath())
+@click.argument("nights", nargs=-1, required=True, metavar="SCORED...", type=NightFolder())
 @click.option("--output", "-o", required=True, type=GivenPath(dir_okay=False), help="File to write.")
 @click.option(
     "--stamps", type=click.IntRange(100, 1_000_000), default=10_000, show_default=True, help="Number of stamps."

@@ -37,9 +37,9 @@ Examples:
 
 \b
 Output: a line for each exposure, with time, id, camera and band; deviation and z of the score that deviates most; and
-the status. Each new exposure shifts the scores of the others a little, and the first scores of a night are rough:
-until a camera and band have --least exposures, their lines end in 'early' and raise no alert. Then all exposures so
-far are judged again.
+the status where something is wrong. Each new exposure shifts the scores of the others a little, and the first scores
+of a night are rough: until a camera and band have --least exposures, their lines end in 'early' and raise no alert.
+Then all exposures so far are judged again.
 
 \b
 A survey: of a folder with 1,000 exposures or more, the new ones are judged alone, by what `gpuanom score` found to be
@@ -305,6 +305,6 @@ def line(about: Mapping[str, Any]) -> str:
     if about.get("verdict"):
         scores = ", ".join(filter(None, (about["verdict"], about["cause"], scores)))
     early = f", early ({about['n']} so far)" if about["early"] else ""
-    # After a verdict, the status "ok" of an exposure that was read without trouble would be taken for another one.
-    status = "" if about.get("verdict") and about["status"] == "ok" else f", {about['status']}"
+    # The status "ok" of an exposure that was read without trouble would be taken for a verdict, even behind an alert.
+    status = "" if about["status"] == "ok" else f", {about['status']}"
     return printable(f"{time.strftime('%H:%M:%S')} exposure {exposure}: {scores}{status}{early}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,15 +55,15 @@ def require_dask(choice: ClusterChoice) -> None:
     Raises
     ------
     ClusterError
-        When Dask or Bokeh is missing; the message names the remedy.
+        When Dask or Bokeh is missing or cannot be loaded; the message names the remedy.
     OutputError
         When the report would replace a FITS file.
     """
     install = installing.install("cluster")
-    if importlib.util.find_spec("distributed") is None:
-        raise ClusterError(f"a cluster needs Dask, which is not installed ({install})")
-    if choice.report is not None and importlib.util.find_spec("bokeh") is None:
-        raise ClusterError(f"a performance report needs Bokeh, which is not installed ({install})")
+    if lacking := installing.lacks("distributed", "Dask", install, "distributed"):
+        raise ClusterError(f"a cluster needs {lacking}")
+    if choice.report is not None and (lacking := installing.lacks("bokeh.plotting", "Bokeh", install)):
+        raise ClusterError(f"a performance report needs {lacking}")
     if choice.report is not None:
         require_replaceable(choice.report)
 
@@ -106,7 +105,6 @@ def local_devices(workers: int, device: str) -> str:
             f"{workers} workers cannot share device {','.join(numbers)}: one worker a GPU "
             "(--workers 2 --device 0,1), or --device cpu"
         )
-    if importlib.util.find_spec("dask_cuda") is None:
-        install = installing.install(f"cluster-{nvidia.extra()}")
-        raise ClusterError(f"workers on GPUs need dask-cuda, which is not installed ({install})")
+    if lacking := installing.lacks("dask_cuda", "dask-cuda", installing.install(f"cluster-{nvidia.extra()}")):
+        raise ClusterError(f"workers on GPUs need {lacking}")
     return ",".join(numbers)

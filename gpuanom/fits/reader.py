@@ -169,6 +169,11 @@ class CcdsOnDisk:
             self._ccds: list[Ccd] = list(ccds)
             self._masks = None if masks.has_none else MasksTogether(masks, names, shapes)
 
+    @property
+    def most_of_a_read(self) -> int:
+        """How many CCDs that follow each other one read may give, at least 1; all where each is read alone."""
+        return len(self._items) if self._images is None else self._images.most_of_a_read
+
     def load(self, first: int, last: int, room: GiveRoom) -> CcdsTogether | list[Ccd | CcdFailure]:
         """Read some of the CCDs, those that follow each other in a file by one read.
 

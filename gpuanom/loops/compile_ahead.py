@@ -29,9 +29,9 @@ MODULES = (
     "backends.cpu.pattern_rows", "backends.cpu.patterns", "backends.cpu.spectrum", "backends.cpu.shapes",
     "backends.cpu.repeats", "sorting", "sums_and_medians", "backends.cpu.lines",
     "statistics.peaks_loop", "backends.cpu.profiles", "statistics.added_powers",
-    "statistics.running_median", "statistics.patches", "statistics.map_rms", "statistics.robust",
-    "statistics.beyond_pattern", "digits_loop", "records.texts_loop", "tables.row_texts", "records.histogram_sums",
-    "scoring.judged.exposure_loops",
+    "statistics.running_median", "statistics.patches", "statistics.map_cells", "statistics.map_rms",
+    "statistics.robust", "statistics.repeats_loop", "statistics.beyond_pattern", "digits_loop",
+    "records.texts_loop", "tables.row_texts", "records.histogram_sums", "scoring.judged.exposure_loops",
 )  # fmt: skip
 """The modules with compiled loops, roughly in the order in which a run needs the loops."""
 MOST = 3

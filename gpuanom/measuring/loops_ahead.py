@@ -13,10 +13,16 @@ def load_statistics() -> None:
 
 def _load() -> None:
     with suppress(Exception):  # the first use of a loop says what is wrong, in its place
-        from gpuanom.statistics import map_rms, peaks_loop, robust
+        from gpuanom.statistics import map_cells, map_rms, peaks_loop, repeats_loop, robust
 
         peaks_loop.highest_powers.load()
         robust.robust_means.load()
         robust.densest.load()
+        map_cells.cell_means.load()
+        map_cells.cell_steps.load()
+        map_cells.hidden_cells.load()
+        map_cells.windowed.load()
         map_rms.rms_of_each.load()
         robust.plane_sums.load()
+        repeats_loop.count_bins.load()
+        repeats_loop.find_peaks.load()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import Empty
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self, TypeVar
+
+from gpuanom.measuring.unlocked_queue import UnlockedQueue
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,11 +17,13 @@ Result = TypeVar("Result")
 _ENDED = "the threads that read have ended"
 
 
-AT_ONCE = 6
+AT_ONCE = 12
 """Most CCDs that a thread reads for a GPU before it hands them over."""
+LEAST = 12
+"""CCDs of the smallest stack of which a thread reads several together."""
 
 
-def read_together(n_ccd: int) -> int:
+def read_together(n_ccd: int, most: int = AT_ONCE) -> int:
     """Return how many CCDs of a stack one thread reads before it hands them over.
 
     Several, since a thread that hands over a result takes the interpreter's lock from the others; but not so many that
@@ -29,20 +33,27 @@ def read_together(n_ccd: int) -> int:
     ----------
     n_ccd : int
         CCDs of the stack.
+    most : int, optional
+        How many CCDs may be read by one read.
 
     Returns
     -------
     int
-        A fourth of a stack, but no more than `AT_ONCE`; 1 where a stack has fewer than twice `AT_ONCE`.
+        A fourth of a stack, but no more than `AT_ONCE` and `most`, and about as many for each thread; 1 where a stack
+        has fewer than `LEAST`.
     """
-    return min(AT_ONCE, n_ccd // 4) if n_ccd >= 2 * AT_ONCE else 1
+    at_once = min(AT_ONCE, most, n_ccd // 4) if n_ccd >= LEAST else 1
+    if at_once <= 1:
+        return 1
+    n_reads = -(-n_ccd // at_once)
+    return -(-n_ccd // n_reads)
 
 
 class Readers:
     """A few threads that read ahead of their caller. Use as a context manager, or call `close` at the end.
 
-    Tasks and results go through queues that are written in C: futures, which have locks of their own, hold the
-    interpreter's lock several times as long.
+    Tasks and results go through queues that wake threads without the interpreter's lock: futures, which have locks of
+    their own, hold the interpreter's lock several times as long.
 
     Parameters
     ----------
@@ -54,7 +65,7 @@ class Readers:
 
     def __init__(self, threads: int, ahead: int | None = None) -> None:
         self._n_ahead = threads + 1 if ahead is None else ahead
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._tasks: UnlockedQueue[_Task | None] = UnlockedQueue()
         self._closed = False
         self._threads = [Thread(target=self._work, name=f"gpuanom-read_{i}", daemon=True) for i in range(threads)]
         for thread in self._threads:
@@ -116,26 +127,29 @@ class Readers:
             thread.join()
         with suppress(Empty):
             while True:
-                if (task := self._tasks.get_nowait()) is not None:
+                if (task := self._tasks.get(timeout=0.0)) is not None:
                     task.refuse()
 
 
 class _Caller:
     """One run of `Readers.ahead`: its results by the numbers of its items, as they come.
 
-    The caller is woken by the result that it waits for, not by those of later items: the caller would take the core of
-    the thread that wakes it, which has the interpreter's lock.
+    The caller is woken by the result that it waits for, not by those of later items: these would only have the caller
+    take the core of a thread that reads.
     """
 
     def __init__(self) -> None:
         self.gone = False
         self._results: dict[int, tuple[Any, BaseException | None]] = {}
         self._awaited = -1
-        self._woken: SimpleQueue[None] = SimpleQueue()
+        self._woken: UnlockedQueue[None] = UnlockedQueue()
 
     def take(self, number: int, result: Any, error: BaseException | None) -> None:
-        """Take the result of an item, or the error."""
+        """Take the result of an item, or the error; `tell` wakes whoever waits for the item."""
         self._results[number] = result, error
+
+    def tell(self, number: int) -> None:
+        """Tell the caller that the result of an item has come."""
         if self._awaited == number:
             self._woken.put(None)
 
@@ -168,7 +182,10 @@ class _Task:
             self.caller.take(self._number, self._task(self._item), None)
         except BaseException as error:
             self.caller.take(self._number, None, error)
+        # Nothing here knows the result or the error any more when the caller goes on with it.
+        self.caller.tell(self._number)
 
     def refuse(self) -> None:
         """Tell the caller that nothing will be read any more."""
         self.caller.take(self._number, None, RuntimeError(_ENDED))
+        self.caller.tell(self._number)

@@ -52,8 +52,8 @@ class GroupReading:
 
     def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd | CcdsTogether]:
         """Yield the CCDs that can be read, in order."""
-        n = read_together(len(group)) if self.readers is not None else 1
-        starts, task = range(0, len(group), n), self._several(group, n)
+        n, task = self._several(group)
+        starts = range(0, len(group), n)
         read: Iterable[CcdsTogether | list[Ccd | CcdFailure]] = map(task, starts)
         if self.readers is not None and len(group) > 1:
             read = self.readers.ahead(task, starts)
@@ -81,18 +81,20 @@ class GroupReading:
             del ccd
 
     def _several(
-        self, group: Sequence[Ccd | CcdOnDisk], n: int
-    ) -> Callable[[int], CcdsTogether | list[Ccd | CcdFailure]]:
-        """Return a function that reads n CCDs from one on."""
+        self, group: Sequence[Ccd | CcdOnDisk]
+    ) -> tuple[int, Callable[[int], CcdsTogether | list[Ccd | CcdFailure]]]:
+        """How many CCDs are read at a time, and a function that reads so many from one on."""
+        n = read_together(len(group)) if self.readers is not None else 1
         if n == 1 or set(map(type, group)) != {CcdOnDisk} or not self.backend.takes_encoded:
-            return lambda start: [self._read(item) for item in group[start : start + n]]
+            return n, lambda start: [self._read(item) for item in group[start : start + n]]
         together = CcdsOnDisk(cast("Sequence[CcdOnDisk]", group))
+        of_read = read_together(len(group), together.most_of_a_read)
 
         def load(start: int) -> CcdsTogether | list[Ccd | CcdFailure]:
             with ranges.named("read"):
-                return together.load(start, min(start + n, len(group)), self.backend.room)
+                return together.load(start, min(start + of_read, len(group)), self.backend.room)
 
-        return load
+        return of_read, load
 
     def _read(self, item: Ccd | CcdOnDisk) -> Ccd | CcdFailure:
         if isinstance(item, Ccd):

@@ -11,12 +11,12 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Empty
 from threading import Thread
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
@@ -29,6 +29,7 @@ from gpuanom.measuring.groups import grouped_again, groups
 from gpuanom.measuring.loops_ahead import load_statistics
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampTask
+from gpuanom.measuring.unlocked_queue import UnlockedQueue
 from gpuanom.paths import path_text
 from gpuanom.records import Ccd, CcdFailure, CcdMeasurement, CcdOnDisk, Exposure, Failure, Measurement
 from gpuanom.settings import Settings
@@ -106,7 +107,7 @@ class Threads:
         self._planner, self._ended = backends[0], False
         self._frozen = False
         self._meanwhile = None if backends[0].takes_encoded else meanwhile
-        self._lanes: SimpleQueue[Backend] = SimpleQueue()
+        self._lanes: UnlockedQueue[Backend] = UnlockedQueue()
         for lane in lanes:
             self._lanes.put(lane)
         n_threads = self.most_underway if on_host else self._n_lanes
@@ -149,30 +150,40 @@ class Threads:
             When the device fails.
         """
         waiting = iter(exposures)
-        running: dict[Future[tuple[Any, tuple[float, float]]], _Underway] = {}
+        running: dict[_Done, _Underway] = {}
+        done: UnlockedQueue[_Done] = UnlockedQueue()
+
+        def begin(task: Callable[..., Any], underway: _Underway, *arguments: Any) -> None:
+            future = self._pool.submit(self._timed, task, underway, *arguments)
+            running[future] = underway
+            future.add_done_callback(done.put)
+
         n_underway = n_groups = 0
         while True:
             while n_underway < self.most_underway and (exposure := next(waiting, None)) is not None:
-                underway = _Underway(exposure)
-                running[self._pool.submit(self._timed, self._opened, underway)] = underway
+                begin(self._opened, _Underway(exposure))
                 n_underway += 1
-            # Tasks that were cancelled when the threads ended are never done.
             if not running or self._ended:
                 return
-            for future in wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED).done:
-                underway = running.pop(future)
-                result, spent = future.result()
-                underway.spent.append(spent)
-                n_groups += not isinstance(result, Exception | _Groups)
-                for task in self._follow(underway, result):
-                    running[self._pool.submit(self._timed, *task)] = underway
-                del result, future
-                if not underway.parts and underway.outcome is not None:
-                    n_underway -= 1
-                    yield underway.exposure, underway.outcome, covered(underway.spent)
-            if n_groups >= LONG and not self._frozen and not gc.get_freeze_count():
+            try:
+                future = done.get(timeout=_LOOK)
+            except Empty:
+                continue
+            if future.cancelled():  # the threads have ended
+                continue
+            underway = running.pop(future)
+            result, spent = future.result()
+            underway.spent.append(spent)
+            n_groups += not isinstance(result, Exception | _Groups)
+            for task, *arguments in self._follow(underway, result):
+                begin(task, *arguments)
+            del result, future
+            if not underway.parts and underway.outcome is not None:
+                n_underway -= 1
+                yield underway.exposure, underway.outcome, covered(underway.spent)
+            if n_groups and not self._frozen and not gc.get_freeze_count():
                 # Modules and settings are there to stay. Python looks through all of their objects for garbage again
-                # and again, 50 to 80 ms each time, and holds its lock meanwhile. Where whoever runs gpuanom, or another
+                # and again, 40 to 80 ms each time, and holds its lock meanwhile. Where whoever runs gpuanom, or another
                 # run of the same process, has frozen objects, it is not for this run to unfreeze them.
                 self._frozen = True
                 gc.freeze()
@@ -271,6 +282,10 @@ def covered(spans: Sequence[tuple[float, float]]) -> float:
         total += max(0.0, end - max(begin, reached))
         reached = max(reached, end)
     return total
+
+
+_Done: TypeAlias = Future[tuple[Any, tuple[float, float]]]
+"""What a task returns, and when it began and ended."""
 
 
 class _Groups(list[list[Ccd | CcdOnDisk] | CcdFailure]):

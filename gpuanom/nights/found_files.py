@@ -12,6 +12,7 @@ from gpuanom.fits.explain import decisions, doubtful, untold_bands
 from gpuanom.nights.events import Events, Say
 from gpuanom.paths import path_text
 from gpuanom.records import ExposureKey
+from gpuanom.settings import Settings
 from gpuanom.store.store import Store
 
 _log = logging.getLogger("gpuanom")
@@ -19,13 +20,15 @@ _UNPACKED = {".bz2": "bunzip2", ".xz": "unxz"}
 """Suffixes of files that are unpacked as a whole, and the programs that unpack them for good."""
 
 
-def tell_of_files(found: Discovery, events: Events) -> None:
+def tell_of_files(found: Discovery, events: Events, settings: Settings | None = None) -> None:
     """Say which files were skipped, how many masks are applied, what takes long, and what may surprise.
 
     Parameters
     ----------
     found : Discovery
     events : Events
+    settings : Settings, optional
+        With which the files were found.
     """
     masks = _masks(found)
     for skipped in found.skipped:
@@ -40,10 +43,32 @@ def tell_of_files(found: Discovery, events: Events) -> None:
             events.say(f"{files} unpacked while being read, which takes long ({program} unpacks for good)")
     for line in decisions(found):
         _log.info("%s", line)
+    if settings is not None:
+        for line in unused_rules(found, settings).values():
+            events.say(line)
     if untold := untold_bands(found):
         events.say(untold)
     for line in doubtful(found).values():
         events.say(line)
+
+
+def unused_rules(found: Discovery, settings: Settings) -> dict[str, str]:
+    """Return a line, by its kind, where the settings have camera rules and none of them fits any file.
+
+    Parameters
+    ----------
+    found : Discovery
+    settings : Settings
+        With which the files were found.
+    """
+    names = [rule.name for rule in settings.cameras]
+    files = found.descriptions
+    if not names or not files or any(file.rule in settings.cameras for file in files.values()):
+        return {}
+    rules = f"the camera rule {names[0]} of the settings does not fit" if len(names) == 1 else (
+        f"none of the camera rules {', '.join(names)} of the settings fits"
+    )  # fmt: skip
+    return {"unused rules": f"{rules} any of these files (gpuanom explain FILE tells which rule does)"}
 
 
 def tell_of_others(store: Store, named: set[ExposureKey], say: Say) -> None:

@@ -190,7 +190,7 @@ def _stale(kept: Known, exposure: Exposure, settings: Settings) -> str:
     if kept.settings != settings.fingerprint():
         return "the settings changed"
     if kept.fingerprint != exposure.fingerprint:
-        return "its files changed"
+        return "the files changed"
     if kept.retry:
         return "a CCD could not be read before, or memory did not suffice"
     if settings.statistics and kept.statistics != listed.NAMES.text:

@@ -183,7 +183,7 @@ def score(
 def _found(run: RunArguments, overwrites: bool, events: Events) -> Discovery:
     """The exposures among the inputs, of which `events` is told; an error where there is nothing to score."""
     found = discover(run.paths, run.settings) if run.paths else Discovery((), (), ())
-    tell_of_files(found, events)
+    tell_of_files(found, events, run.settings)
     nothing_held = overwrites or not _holds(run.folder)
     if not found.exposures and nothing_held and (run.paths or overwrites or run.folder is None):
         raise InputError(why_nothing(found))

@@ -28,6 +28,7 @@ from gpuanom.nights import plan
 from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts
 from gpuanom.nights.arrivals import Arrivals, Pace, without_unfinished
 from gpuanom.nights.events import WatchEvents
+from gpuanom.nights.found_files import unused_rules
 from gpuanom.nights.fresh_page import page_of
 from gpuanom.nights.preparation import run_arguments, store_path
 from gpuanom.nights.retries import Retries
@@ -284,7 +285,8 @@ class _Watch:
         self._decided.update(new)
         for line in decisions(replace(found, descriptions=new)):
             _log.info("%s", line)
-        for kind, line in doubtful(replace(found, descriptions=new)).items():
+        lines = doubtful(replace(found, descriptions=new)) | unused_rules(found, self._settings)
+        for kind, line in lines.items():
             if kind not in self._doubted:
                 self._doubted.add(kind)
                 self._events.say(line)

@@ -22,7 +22,7 @@ from gpuanom.paths import path_text
 from gpuanom.records import DatasetKey, ExposureKey
 from gpuanom.report.blocks import begin, block
 from gpuanom.report.ccds import outline_value, short
-from gpuanom.review.opened import ScoredNight, key_of, open_night
+from gpuanom.review.opened import ScoredNight, is_named, key_of, open_night
 from gpuanom.scoring.verdict.levels import VERDICTS
 from gpuanom.store.store import NAME as STORE_NAME
 from gpuanom.version import __version__
@@ -160,7 +160,7 @@ def _of_night(
         groups.setdefault((row["camera"], row["band"]), []).append(row)
     ccds: dict[str, dict[str, list[int]]] = {}
     for row in exposures:
-        for ccd in of_ccds.get(key_of(row), []):
+        for ccd in filter(is_named, of_ccds.get(key_of(row), [])):
             counts = ccds.setdefault(row["camera"], {}).setdefault(ccd["ccd"], [0, 0])
             counts[0] += 1
             # An exposure that is bad as a whole says nothing of a CCD.

@@ -88,6 +88,7 @@ function showHelp() {
     JUDGED ? h("ul", { class: "shapes" }, shapes) : "", h("p", null, words), h("p", { class: "dim" }, `gpuanom ${NIGHT.version}, made ${NIGHT.made} from ${NIGHT.folder}`),
     h("button", { type: "button", on: { click: () => $("help").close() } }, "Close"));
   $("help").showModal();
+  $("help").scrollTop = 0; // the browser scrolls to the first button, which is the last thing in the dialog
 }
 
 const across = () => {

@@ -2,7 +2,7 @@
 // a night.
 
 const ROW = 25;
-const LIST_WORDS = { source: "sources", isophote: "isophotes", background: "back- ground", flat_background: "flat back- ground", autoencoder: "auto- encoder" };
+const LIST_WORDS = { source: "sources", isophote: "iso- photes", background: "back- ground", flat_background: "flat back- ground", autoencoder: "auto- encoder" };
 const SORTED_UP = ["exposure", "band", "date_obs", "wrong"]; // what a first click sorts upwards
 
 /** The columns of the list: name, heading, explanation, whether it is text, width. */
@@ -10,9 +10,9 @@ function columnsOfList() {
   const scores = state.scores || !JUDGED, wide = $("list-scroll").clientWidth || Infinity;
   const columns = [
     JUDGED ? ["verdict", "verdict", "the verdict, then the evidence: the order of the table", true, "66px"] : null,
-    ["exposure", "exposure", meaning("exposure"), true, "minmax(66px, 1fr)"],
+    ["exposure", "exposure", meaning("exposure"), true, `minmax(${ID_WIDTH}px, 1fr)`],
     ["band", "band", meaning("band"), true, "minmax(42px, .3fr)"],
-    ["date_obs", "time", `${meaning("date_obs")} (UT)`, true, ONE_NIGHT ? "70px" : "106px"],
+    ["date_obs", "time", `${meaning("date_obs")} (UT)`, true, ONE_NIGHT ? "70px" : "114px"],
     ["wrong", "what is wrong", "the cause of the verdict in words, or why there is none", true, "minmax(96px, 3fr)"],
     JUDGED ? ["evidence", "evidence", `${meaning("evidence")}; a full bar is ${FULL_EVIDENCE} or more`, false, "68px"] : null,
     scores ? ["largest", "largest", "the largest deviation among the scores of the exposure", false, "56px"] : null,
@@ -21,15 +21,26 @@ function columnsOfList() {
     ["mark", "label", "your labels: sources, then background (prominent \u25a0, dubious \u25e7, normal \u25a1)", true, "44px"],
   ].filter(Boolean);
   // Where there is little room, the columns go that say least; the list scrolls sideways where that is not enough.
-  const spare = ["largest", NIGHT.datasets.length < 2 ? "band" : "", "n_sources"];
+  // Without verdicts the same reason stands in every row.
+  const spare = ["largest", NIGHT.datasets.length < 2 ? "band" : "", "n_sources", JUDGED ? "" : "wrong"];
   for (const name of spare) {
     const place = columns.findIndex((column) => column[0] === name);
     if (place >= 0 && leastWidth(columns) > wide) columns.splice(place, 1);
   }
+  const beyond = Math.max(0, leastWidth(columns) - wide);
+  columns.find((column) => column[0] === "exposure")[4] = `minmax(${Math.max(LEAST_ID, Math.floor(ID_WIDTH - beyond))}px, 1fr)`;
   return columns;
 }
 const leastWidth = (columns) => columns.reduce((sum, column) => sum + Number(/(\d+)px/.exec(column[4])[1]), 0);
 const FULL_EVIDENCE = 50;
+const LEAST_ID = 66, MOST_ID = 190; // pixels
+/** Room for nine of ten ids: exposures that only their file names identify have long ones. */
+const ID_WIDTH = (() => {
+  const ruler = document.createElement("canvas").getContext("2d"), letters = getComputedStyle(document.body);
+  ruler.font = `600 ${letters.fontSize} ${letters.fontFamily}`;
+  const longest = [...COLUMNS.exposure].sort((a, b) => a.length - b.length)[Math.floor(0.9 * (N - 1))] || "";
+  return Math.min(MOST_ID, Math.max(LEAST_ID, Math.ceil(12 + ruler.measureText(longest.slice(0, 100)).width)));
+})();
 
 const TIME = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)/;
 const TIMES = COLUMNS.date_obs.map((text) => TIME.exec(text || ""));

@@ -28,6 +28,7 @@ from gpuanom.report.found import found_shapes
 from gpuanom.report.pictures import Pictures, pictures
 from gpuanom.report.proof import Residuals, proof
 from gpuanom.review import impact, labels
+from gpuanom.review.mosaic import usual_names
 from gpuanom.review.opened import Row, RowsOfCcds, ScoredNight, key_of
 from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.version import __version__
@@ -109,6 +110,7 @@ def write_report(
     last = latest(night)
     shown = [i for i, row in enumerate(night.exposures) if row["n_ccd"] and (i < top or (i == last and top))]
     of_ccds = night.ccds()
+    usual = usual_names(of_ccds)
     room = max(8_000, min(MOST_BYTES, int(0.75 * (PAGE_BYTES / max(len(shown), 1) - DETAIL_BYTES))))
     pictured: list[int] = []
     troubles: list[str] = []
@@ -129,8 +131,10 @@ def write_report(
                 trails=[row["ccd"] for row in rows if (row.get("streak") or 0.0) > 0.0],
                 threads=threads,
                 cache=night.folder / CACHE if cache else None,
+                usual=usual.get(key[0], ()),
             )
-            block(file, f"d{i}", _detail(night, shown_pictures, residuals, row, of_ccds))
+            detail = _detail(night, shown_pictures, residuals, row, of_ccds, usual.get(key[0], ()))
+            block(file, f"d{i}", detail)
             if shown_pictures.mosaic:
                 pictured.append(i)
             if shown_pictures.missing:
@@ -142,7 +146,9 @@ def write_report(
     return troubles
 
 
-def _detail(night: ScoredNight, shown: Pictures, residuals: Residuals, row: Row, of_ccds: RowsOfCcds) -> dict[str, Any]:
+def _detail(
+    night: ScoredNight, shown: Pictures, residuals: Residuals, row: Row, of_ccds: RowsOfCcds, usual: Sequence[str]
+) -> dict[str, Any]:
     """The data of one exposure beyond its row of the table."""
     rows = of_ccds.get(key_of(row), [])
     names = ccds.columns(night.tables.ccds.colnames)
@@ -151,7 +157,7 @@ def _detail(night: ScoredNight, shown: Pictures, residuals: Residuals, row: Row,
     found = residuals.of(row, of_ccds) if opened_at is not None else {}
     detail = {**vars(shown), "ccds": numbers, "verdicts": ccds.verdicts(rows)}
     if opened_at is not None and opened_at.about == "background":
-        detail["proof"] = proof(found, shown, row, rows, opened_at.outline)
+        detail["proof"] = proof(found, shown, row, rows, opened_at.outline, usual)
     return {**detail, "found": found_shapes(found, shown, row, rows)}
 
 

@@ -105,12 +105,10 @@ def require_pillow() -> None:
     Raises
     ------
     GpuanomError
-        When Pillow is not installed; the message says how to install it.
+        When Pillow is not installed, or cannot be loaded; the message says what helps.
     """
-    try:
-        import PIL  # noqa: F401
-    except ImportError:
-        raise GpuanomError(f"pictures need Pillow ({installing.install('report')})") from None
+    if lacking := installing.lacks("PIL.Image", "Pillow", installing.install("report")):
+        raise GpuanomError(f"pictures need {lacking}")
 
 
 def pictures(
@@ -123,6 +121,7 @@ def pictures(
     trails: Collection[str] = (),
     threads: int = 1,
     cache: Path | None = None,
+    usual: Sequence[str] = (),
 ) -> Pictures:
     """Make the pictures of an exposure, or read those that are kept.
 
@@ -143,6 +142,8 @@ def pictures(
         Number of CCDs that are read at a time.
     cache : Path, optional
         Folder to keep pictures in; by default none are kept.
+    usual : sequence of str, optional
+        The CCDs that exposures of the camera usually have (`gpuanom.review.mosaic.usual_names`).
 
     Returns
     -------
@@ -153,10 +154,11 @@ def pictures(
     OutputError
         When a picture cannot be kept.
     """
-    path = None if cache is None else cache / f"{_digest(exposure, settings, most_bytes, trails)}.json"
+    lacking = sorted(set(usual) - set(ccds))
+    path = None if cache is None else cache / f"{_digest(exposure, settings, most_bytes, trails, lacking)}.json"
     if path is not None and (kept := _kept(path)) is not None:
         return kept
-    of_exposure = _pictures_of_looks(exposure, ccds, settings, backend, most_bytes, trails, threads)
+    of_exposure = _pictures_of_looks(exposure, ccds, settings, backend, most_bytes, trails, threads, usual)
     if path is not None and of_exposure.complete:
         remedy = "--no-cache keeps no pictures"
         make_folder(path.parent, remedy=remedy)
@@ -164,9 +166,11 @@ def pictures(
     return of_exposure
 
 
-def _digest(exposure: Exposure, settings: Settings, most_bytes: int, trails: Collection[str]) -> str:
+def _digest(
+    exposure: Exposure, settings: Settings, most_bytes: int, trails: Collection[str], lacking: Sequence[str]
+) -> str:
     values: list[Any] = [VERSION, exposure.camera, exposure.exposure, exposure.fingerprint, settings.fingerprint()]
-    values += [most_bytes, sorted(trails)]
+    values += [most_bytes, sorted(trails), *lacking]
     return hashlib.blake2b(json.dumps(values).encode(), digest_size=12).hexdigest()
 
 
@@ -187,6 +191,7 @@ def _pictures_of_looks(
     most_bytes: int,
     trails: Collection[str],
     threads: int,
+    usual: Sequence[str],
 ) -> Pictures:
     """The pictures of an exposure, made from its files."""
     seen = _SeenCcds(exposure, ccds)
@@ -197,7 +202,7 @@ def _pictures_of_looks(
     ):
         seen.add(one)
     images, levelled = level(seen.images)
-    plane = mosaic(exposure.camera, images, ccds)
+    plane = mosaic(exposure.camera, images, ccds, usual)
     stamps = encoded_picture(_strip(seen.stamps), [80, 60, 40], most_bytes // 3) if seen.stamps else b""
     picture = encoded_picture(_grey(plane), [82, 70, 55, 40, 25], most_bytes - len(stamps)) if images else b""
     cells = seen.star_cells

@@ -7,7 +7,7 @@ the edges of a ring or ghost, the largest step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +128,7 @@ def proof(
     row: Row,
     ccds: Rows,
     outline: str,
+    usual: Sequence[str] = (),
 ) -> dict[str, Any] | None:
     """Return the maps of an exposure as a picture, with what was found in them.
 
@@ -142,6 +143,8 @@ def proof(
         The rows of its CCDs.
     outline : str
         The number of the CCDs that shows the cause of the verdict.
+    usual : sequence of str, optional
+        The CCDs that exposures of the camera usually have.
 
     Returns
     -------
@@ -154,7 +157,7 @@ def proof(
     turns = {name: Turn(shown.frames[name][2]) for name in known}
     images = [(name, turned_image(residual.map.astype(np.float32), turns[name])) for name, residual in known.items()]
     names = [ccd["ccd"] for ccd in ccds]
-    plane = mosaic(key_of(row)[0], images, names)
+    plane = mosaic(key_of(row)[0], images, names, usual)
     values = np.abs(plane.image[np.isfinite(plane.image)])
     span = max(LEAST_SPAN, float(np.percentile(values, 99.5))) if values.size else LEAST_SPAN
     worst = _worst(ccds, outline, known)
@@ -163,7 +166,7 @@ def proof(
     if worst and of_cause.any():
         of_worst = [(worst, turned_image(of_cause.astype(np.float32), turns[worst]))]
         others = [(name, np.zeros_like(image)) for name, image in images if name != worst]
-        marks = np.argwhere(mosaic(row["camera"], [*of_worst, *others], names).image > 0.5)[:, ::-1].tolist()
+        marks = np.argwhere(mosaic(row["camera"], [*of_worst, *others], names, usual).image > 0.5)[:, ::-1].tolist()
     first = next(iter(known))
     return {
         "map": data_url(encoded_picture(coloured(plane.image, span)[::-1], [80, 60, 40], MAP_BYTES)),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,11 @@ import numpy as np
 from gpuanom.cameras.focalplane import ccd_number
 from gpuanom.digits import printed, printed_values
 from gpuanom.errors import OutputError, SettingsError, printable
-from gpuanom.paths import path_text
+from gpuanom.paths import as_named_here, path_text
 from gpuanom.records import KINDS, ExposureKey
 from gpuanom.review import excluded_visits, labels
 from gpuanom.review.analysts import Consensus, consensus
-from gpuanom.review.opened import ScoredNight, is_background, key_of
+from gpuanom.review.opened import ScoredNight, is_background, is_named, key_of
 from gpuanom.scoring.verdict.levels import ODD
 from gpuanom.version import __version__
 
@@ -278,7 +280,7 @@ def _ccds(night: ScoredNight, chosen: Chosen, ccd_z: float | None) -> Iterator[t
     for key, reasons in chosen.items():
         by_ccd = ccd_z is not None and all(is_background(r.kind) for r in reasons)
         named = any(r.ccds is not None for r in reasons)
-        for row in ccds.get(key, []):
+        for row in filter(is_named, ccds.get(key, [])):
             z = row["background_z"]
             if named:
                 matching = [r for r in reasons if r.ccds is None or row["ccd"] in r.ccds]
@@ -304,7 +306,8 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
     Raises
     ------
     OutputError
-        When a path holds a control character, such as a line break, which the list cannot hold.
+        When a path holds a control character, such as a line break, or bytes that are not UTF-8, which the list
+        cannot hold.
     """
     lines = []
     # The file of an exposure of which some CCDs are bad holds good CCDs too.
@@ -319,5 +322,17 @@ def good_files(night: ScoredNight, chosen: Chosen) -> str:
                 raise OutputError(
                     f"the file {path!r} has a control character in its name, which a list of files cannot hold"
                 )
+            if not _is_utf8(file):
+                raise OutputError(
+                    f"the file {path} has a name that is not UTF-8, which a list of files cannot hold (rename the file)"
+                )
             lines.append(path)
     return "".join(f"{line}\n" for line in lines)
+
+
+def _is_utf8(file: Path) -> bool:
+    try:
+        os.fsencode(as_named_here(str(file))).decode("utf-8")
+    except UnicodeError:
+        return False
+    return True

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gpuanom.cameras.focalplane import places
-from gpuanom.records import FloatImage
+from gpuanom.natural_order import natural_key
+from gpuanom.records import ExposureKey, FloatImage
+from gpuanom.review.opened import is_named
 
 GAP = 2
 """Pixels between neighbouring CCDs."""
@@ -33,7 +37,31 @@ class Mosaic:
     limits: tuple[float, float]
 
 
-def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[str] = ()) -> Mosaic:
+def usual_names(of_ccds: Mapping[ExposureKey, Sequence[Mapping[str, Any]]]) -> dict[str, list[str]]:
+    """Return the names of the CCDs that at least half of the exposures of each camera have.
+
+    Parameters
+    ----------
+    of_ccds : mapping
+        The rows of the table of CCDs, by camera and exposure id.
+
+    Returns
+    -------
+    dict of str to list of str
+        By camera, in natural order.
+    """
+    n_exposures = Counter(camera for camera, _ in of_ccds)
+    counts = Counter((camera, ccd["ccd"]) for (camera, _), rows in of_ccds.items() for ccd in filter(is_named, rows))
+    usual: dict[str, list[str]] = {camera: [] for camera in n_exposures}
+    for (camera, name), n in counts.items():
+        if 2 * n >= n_exposures[camera]:
+            usual[camera].append(name)
+    return {camera: sorted(names, key=natural_key) for camera, names in usual.items()}
+
+
+def mosaic(
+    camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[str] = (), usual: Iterable[str] = ()
+) -> Mosaic:
     """Put the quick looks of an exposure's CCDs together.
 
     Parameters
@@ -44,6 +72,9 @@ def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[
         Names of CCDs and their images, in focal-plane axes.
     ccds : iterable of str, optional
         All CCDs of the exposure in the order of the table: the place of a CCD without an image stays empty.
+    usual : iterable of str, optional
+        The CCDs that exposures of the camera usually have: where this exposure lacks one, the others stay at their
+        places in the grid, and what could not be read and has no name of a CCD has none.
 
     Returns
     -------
@@ -51,7 +82,11 @@ def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[
     """
     images = dict(looks)
     names = [*dict.fromkeys([*ccds, *images])]
-    place_of = places(camera, names)
+    usual = set(usual)
+    if usual:
+        names = [name for name in names if name in images or name in usual or not name.startswith("(")]
+    every = sorted({*usual, *names}, key=natural_key) if usual - set(names) else names
+    place_of = places(camera, every)
     height = max((image.shape[0] for image in images.values()), default=1)
     width = max((image.shape[1] for image in images.values()), default=1)
     # An exposure of a few CCDs is shown without the rest of the focal plane.
@@ -70,7 +105,8 @@ def mosaic(camera: str, looks: Sequence[tuple[str, FloatImage]], ccds: Iterable[
         dtype=np.float32,
     )
     boxes = {}
-    for name, (x, y) in corners.items():
+    for name in names:
+        x, y = corners[name]
         image = images.get(name)
         if image is not None:
             rows, columns = image.shape

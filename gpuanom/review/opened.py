@@ -215,6 +215,18 @@ def key_of(row: Row) -> ExposureKey:
     return row["camera"], row["exposure"]
 
 
+def is_named(ccd: Mapping[str, Any]) -> bool:
+    """Whether a row of the table of CCDs says of which CCD it is.
+
+    Of what could not be read in a file only the place in the file is known, which stands there in brackets.
+
+    Parameters
+    ----------
+    ccd : mapping
+    """
+    return ccd["status"] == "ok" or not str(ccd["ccd"]).startswith("(")
+
+
 def open_night(
     folder: str | Path,
     *,

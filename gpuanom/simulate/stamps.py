@@ -182,10 +182,10 @@ def galsim_module() -> Any:
     Raises
     ------
     GpuanomError
-        When it is not installed.
+        When it is not installed, or cannot be loaded.
     """
-    try:
-        import galsim
-    except ImportError:
-        raise GpuanomError(f"simulating a night needs GalSim: {installing.install('simulate')}") from None
+    if lacking := installing.lacks("galsim", "GalSim", installing.install("simulate")):
+        raise GpuanomError(f"simulating a night needs {lacking}")
+    import galsim
+
     return galsim

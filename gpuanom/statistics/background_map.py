@@ -44,11 +44,14 @@ def ccd_statistics(patterns: Patterns, values: FloatImage | None = None) -> Floa
     ndarray, (n_ccd, 3) float32
         In the order of `CCD_STATISTICS`.
     """
-    count, usable = patterns.map_count, patterns.map_usable
-    total = usable.sum(axis=(1, 2))
-    with np.errstate(invalid="ignore"):
-        share = np.where(total > 0, (total - count.sum(axis=(1, 2))) / np.maximum(total, 1), np.nan)
-    hidden = (usable > 0) & (4 * count < usable)
+    from gpuanom.statistics.map_cells import hidden_cells  # imports Numba, which a night ranked again needs not
+
+    count, usable = (np.ascontiguousarray(of, dtype=np.int64) for of in (patterns.map_count, patterns.map_usable))
+    n_ccd, my, mx = count.shape
+    totals, hidden = np.empty((2, n_ccd), dtype=np.int64), np.empty(count.shape, dtype=np.bool_)
+    hidden_cells(*(of.reshape(n_ccd, my * mx) for of in (count, usable)), totals, hidden.reshape(n_ccd, my * mx))
+    left, total = totals
+    share = np.where(total > 0, (total - left) / np.maximum(total, 1), np.nan)
     patch = _largest_patches(hidden)
     values = maps(patterns) if values is None else values
     rms = _rms_of_each(values.astype(np.float64))
@@ -91,16 +94,21 @@ def maps(patterns: Patterns) -> FloatImage:
     ndarray, (n_ccd, my, mx) float32
         In sigma; NaN where fewer than a quarter of the cell's pixels are left.
     """
-    count = patterns.map_count
-    enough = (count > 0) & (4 * count >= map_side(*patterns.shape) ** 2)
-    return np.where(enough, patterns.map_sum * STEP / np.maximum(count, 1), np.nan).astype(np.float32)
+    from gpuanom.statistics.map_cells import cell_means  # imports Numba, which a night ranked again needs not
+
+    sums, counts = (np.ascontiguousarray(of, dtype=np.int64) for of in (patterns.map_sum, patterns.map_count))
+    found = np.empty(sums.shape, dtype=np.float32)
+    cell_means(sums.reshape(-1), counts.reshape(-1), map_side(*patterns.shape) ** 2, STEP, found.reshape(-1))
+    return found
 
 
 def encoded(values: FloatImage) -> npt.NDArray[np.int8]:
     """Return maps as they are stored: steps of 0.02 sigma from -127 to 127, and -128 for no value."""
-    with np.errstate(invalid="ignore"):
-        steps = np.clip(np.rint(values.astype(np.float64) / MAP_STEP), -127, 127)
-    return np.where(np.isfinite(steps), steps, NO_CELL).astype(np.int8)
+    from gpuanom.statistics.map_cells import cell_steps  # imports Numba, which a night ranked again needs not
+
+    found = np.empty(values.shape, dtype=np.int8)
+    cell_steps(np.ascontiguousarray(values, dtype=np.float32).reshape(-1), MAP_STEP, NO_CELL, found.reshape(-1))
+    return found
 
 
 def decoded(stored: npt.NDArray[np.int8]) -> FloatImage:

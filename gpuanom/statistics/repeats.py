@@ -29,6 +29,8 @@ RING, INNER = 12, 2
 """Bins around a peak that tell what is expected there: up to RING away along each axis, and further than INNER."""
 LEAST_EXPECTED = 0.01
 """Pairs in a peak that chance is granted at least."""
+ROUNDING = 1e-9
+"""More than the share by which the logarithms of NumPy and of native loops differ."""
 
 
 def exposure_statistics(pairs: Integers, n_maxima: int) -> FloatImage:
@@ -52,17 +54,19 @@ def exposure_statistics(pairs: Integers, n_maxima: int) -> FloatImage:
         NaN where there are no pairs.
     """
     result = np.full(len(EXPOSURE_STATISTICS), np.nan, dtype=np.float32)
-    counts = np.asarray(pairs, dtype=np.float64)
+    counts = np.ascontiguousarray(pairs, dtype=np.float64)
     if not counts.any():
         return result
-    peaks = counts[:-1, :-1] + counts[1:, :-1] + counts[:-1, 1:] + counts[1:, 1:]
-    dy, dx, looked_at = _middles()
-    expected = _expected_nearby(counts)
-    evidence = np.where(looked_at, _evidence(peaks, expected), -1.0).ravel()
+    from gpuanom.statistics.repeats_loop import find_peaks  # imports Numba, which a night ranked again needs not
+
+    dy, dx, _ = _middles()
+    peaks, expected, evidences = np.empty((3, PAIR_ROWS - 1, PAIR_COLUMNS - 1))
+    find_peaks(counts, *_surroundings(), LEAST_EXPECTED, peaks, expected, evidences)
+    evidence = evidences.ravel()
     # Along the line from the centre more may be expected, never less: only what is ahead of the first can be better.
     first = np.array([int(np.argmax(evidence))])
     least = float(_evidence(peaks.ravel()[first], _expected_along(peaks, expected, first, dy, dx))[0])
-    ahead = np.flatnonzero(evidence >= least)
+    ahead = np.flatnonzero(evidence >= least - ROUNDING * least)
     along = _expected_along(peaks, expected, ahead, dy, dx)
     final = _evidence(peaks.ravel()[ahead], along)
     k = int(np.argmax(final))
@@ -99,47 +103,19 @@ def _evidence(found: Doubles, expected: Doubles) -> Doubles:
     return np.asarray(more * np.log(more / expected) - (more - expected))
 
 
-def _expected_nearby(counts: Doubles) -> Doubles:
-    """Return what chance gives in each peak: the largest mean of the surroundings, of the row and of the column."""
-    known, areas = _surroundings()
-    total = _summed(counts * known)
-    expected = np.full((PAIR_ROWS - 1, PAIR_COLUMNS - 1), LEAST_EXPECTED)
-    for (outer, inner), area in areas:
-        mean = (_box(total, *outer) - _box(total, *inner)) / area
-        np.maximum(expected, 4.0 * mean, out=expected)
-    return expected
-
-
 @cache
-def _surroundings() -> tuple[Doubles, list[tuple[tuple[tuple[int, int], tuple[int, int]], Doubles]]]:
-    """Return 1 for the bins that tell what chance gives, and the surroundings of a peak with their areas in bins."""
+def _surroundings() -> tuple[Doubles, npt.NDArray[np.bool_], Integers, Doubles]:
+    """Return `known`, `looked_at`, `boxes` and `bins` of `gpuanom.statistics.repeats_loop.find_peaks`."""
+    from gpuanom.statistics.repeats_loop import count_bins
+
     known = np.ones((PAIR_ROWS, PAIR_COLUMNS))
     # The maxima around single stars crowd the middle of the table.
     row, column, near = PAIR_BACK // PAIR_BIN, PAIR_REACH // PAIR_BIN, int(LEAST_SEPARATION) // PAIR_BIN
     known[row - near : row + near, column - near : column + near] = 0.0
-    total = _summed(known)
-    shapes = [((RING, RING), (INNER, INNER)), ((RING, 0), (INNER, 0)), ((0, RING), (0, INNER))]
-    return known, [((o, i), np.maximum(_box(total, *o) - _box(total, *i), 1.0)) for o, i in shapes]
-
-
-def _summed(values: Doubles) -> Doubles:
-    """Return the sums over all earlier rows and columns, with RING + 1 more in front and RING more behind.
-
-    The outermost sums are repeated there, so that the surroundings of each peak end at the edge of the table.
-    """
-    total = np.zeros((values.shape[0] + 2 * RING + 1, values.shape[1] + 2 * RING + 1))
-    inner = total[RING + 1 : -RING, RING + 1 : -RING]
-    values.cumsum(axis=0).cumsum(axis=1, out=inner)
-    total[-RING:, RING + 1 : -RING] = inner[-1]
-    total[:, -RING:] = total[:, -RING - 1 : -RING]
-    return total
-
-
-def _box(total: Doubles, rows: int, columns: int) -> Doubles:
-    """Return, for each peak of 2 x 2 bins, the sum over the bins up to so many rows and columns beyond it."""
-    top, bottom, left, right = RING - rows, RING + 2 + rows, RING - columns, RING + 2 + columns
-    tall = total[bottom : bottom + PAIR_ROWS - 1] - total[top : top + PAIR_ROWS - 1]
-    return np.asarray(tall[:, right : right + PAIR_COLUMNS - 1] - tall[:, left : left + PAIR_COLUMNS - 1])
+    boxes = np.array([(RING, RING, INNER, INNER), (RING, 0, INNER, 0), (0, RING, 0, INNER)])
+    bins = np.empty((len(boxes), PAIR_ROWS - 1, PAIR_COLUMNS - 1))
+    count_bins(known, boxes, bins)
+    return known, _middles()[2], boxes, bins
 
 
 def _expected_along(peaks: Doubles, nearby: Doubles, chosen: npt.NDArray[np.intp], dy: Doubles, dx: Doubles) -> Doubles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -170,11 +171,12 @@ def stars_of_ccds(shapes: Shapes, ccds: Sequence[int], turns: Sequence[Turn | in
     share = np.repeat(_medians(alone / t, chosen), counts)
     y, x = centre[chosen].T
     x, y = (x + 0.5) / shape[1], (y + 0.5) / shape[0]
-    of_star = np.repeat(np.array(turns, dtype=np.int64), counts)
-    mirrored, quarter = (of_star & int(which) != 0 for which in (Turn.MIRRORED, Turn.QUARTER))
-    y, e2 = np.where(mirrored, 1.0 - y, y), np.where(mirrored, -e2, e2)
-    x, y = np.where(quarter, 1.0 - y, x), np.where(quarter, x, y)
-    e1, e2 = np.where(quarter, -e1, e1), np.where(quarter, -e2, e2)
+    if any(turns):
+        of_star = np.repeat(np.array(turns, dtype=np.int64), counts)
+        mirrored, quarter = (of_star & int(which) != 0 for which in (Turn.MIRRORED, Turn.QUARTER))
+        y, e2 = np.where(mirrored, 1.0 - y, y), np.where(mirrored, -e2, e2)
+        x, y = np.where(quarter, 1.0 - y, x), np.where(quarter, x, y)
+        e1, e2 = np.where(quarter, -e1, e1), np.where(quarter, -e2, e2)
     table = np.array([x, y, FWHM * np.sqrt(alone / 2.0), share * e1, share * e2, kurtosis])
     return Stars(table, shape, counts.tolist())
 
@@ -351,30 +353,30 @@ def fitted_plane(u: Doubles, v: Doubles, e: Doubles) -> tuple[Doubles, Doubles] 
     from gpuanom.statistics.robust import plane_sums  # imports Numba, which a night ranked again needs not
 
     fit, sums = np.zeros(3), np.empty(10)
-    inverse = np.zeros((3, 3))
+    inverse: list[tuple[float, ...]] = []
     u, v, e = (np.ascontiguousarray(values, dtype=np.float64) for values in (u, v, e))
     for _ in range(3):
         plane_sums(u, v, e, fit, sums)
         n, one_u, uu, one_v, uv, vv, *right, _ = sums.tolist()
         if n < LEAST_FOR_PLANE:
             return None
-        normal = np.array([[n, one_u, one_v], [one_u, uu, uv], [one_v, uv, vv]])
-        if not np.linalg.det(normal / n) > 1e-8:
+        cofactors, determinant = _cofactors((n, one_u, one_v), (one_u, uu, uv), (one_v, uv, vv))
+        if not determinant / n**3 > 1e-8:
             return None
-        inverse = _inverse(normal)
-        fit = np.array([math.fsum(row[k] * right[k] for k in range(3)) for row in inverse.tolist()])
+        # The matrix is symmetric, and so are its cofactors.
+        inverse = [tuple([cofactor / determinant for cofactor in row]) for row in cofactors]
+        fit = np.array([math.fsum(map(operator.mul, row, right)) for row in inverse])
     plane_sums(u, v, e, fit, sums)
-    return fit, float(sums[9]) * np.sqrt(np.diag(inverse))
+    return fit, float(sums[9]) * np.sqrt([inverse[0][0], inverse[1][1], inverse[2][2]])
 
 
-def _inverse(m: Doubles) -> Doubles:
-    """Inverse of a 3 x 3 matrix by its cofactors."""
-    (a, b, c), (d, e, f), (g, h, i) = m.tolist()
-    rows = np.array(
-        [
-            [e * i - f * h, f * g - d * i, d * h - e * g],
-            [h * c - i * b, i * a - g * c, g * b - h * a],
-            [b * f - c * e, c * d - a * f, a * e - b * d],
-        ]
-    )
-    return np.asarray(rows.T / float((m[0] * rows[0]).sum()))
+_Row = tuple[float, float, float]
+
+
+def _cofactors(first: _Row, second: _Row, third: _Row) -> tuple[tuple[_Row, _Row, _Row], float]:
+    """The cofactors of a 3 x 3 matrix, and its determinant; arrays of so few numbers would take ten times as long."""
+    (a, b, c), (d, e, f), (g, h, i) = first, second, third
+    top = e * i - f * h, f * g - d * i, d * h - e * g
+    middle = h * c - i * b, i * a - g * c, g * b - h * a
+    bottom = b * f - c * e, c * d - a * f, a * e - b * d
+    return (top, middle, bottom), a * top[0] + b * top[1] + c * top[2]

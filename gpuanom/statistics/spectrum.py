@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -191,20 +192,21 @@ def map_powers(values: FloatImage) -> Doubles:
     size = 64
     while size < max(my, mx):
         size *= 2
-    powers = np.zeros((n_ccd, size, size // 2 + 1))
     if min(my, mx) < 8:
-        return powers
-    window = _hann(my)[:, None] * _hann(mx)
-    known = np.isfinite(values)
-    n = np.count_nonzero(known.reshape(n_ccd, my * mx), axis=1)
-    chosen = 2 * n >= my * mx
-    filled = np.where(known, values, 0.0).astype(np.float64)[chosen]
-    mean = filled.reshape(len(filled), my * mx).sum(axis=1) / n[chosen]
-    filled = np.where(known[chosen], filled - mean[:, None, None], 0.0)
-    if len(filled):
-        transform = np.fft.rfft2(window * filled, s=(size, size), axes=(1, 2))
-        powers[chosen] = transform.real**2 + transform.imag**2
-    return powers
+        return np.zeros((n_ccd, size, size // 2 + 1))
+    from gpuanom.statistics.map_cells import windowed  # imports Numba, which a night ranked again needs not
+
+    filled = np.empty(values.shape)
+    cells = np.ascontiguousarray(values, dtype=np.float32).reshape(n_ccd, my * mx)
+    windowed(cells, _window(my, mx), filled.reshape(n_ccd, my * mx))
+    transform = np.fft.rfft2(filled, s=(size, size), axes=(1, 2))
+    return np.asarray(transform.real**2 + transform.imag**2)
+
+
+@lru_cache(maxsize=8)
+def _window(my: int, mx: int) -> Doubles:
+    """A Hann window over the cells of a map, row after row."""
+    return (_hann(my)[:, None] * _hann(mx)).ravel()
 
 
 def _hann(n: int) -> Doubles:

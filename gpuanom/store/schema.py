@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from gpuanom.errors import GpuanomError, OutputError, StoreBusyError, printable
@@ -14,6 +15,8 @@ from gpuanom.records import KINDS
 
 APPLICATION_ID = 0x67706E6D  # "gpnm"
 SCHEMA_VERSION = 2
+VALUES_OF_A_STATEMENT = 999
+"""Every SQLite takes so many values in a statement."""
 
 _SCHEMA = """
 CREATE TABLE settings (fingerprint TEXT PRIMARY KEY, measurement TEXT NOT NULL, version TEXT NOT NULL);
@@ -89,6 +92,8 @@ def has_table(db: sqlite3.Connection, name: str) -> bool:
 def insert(db: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]]) -> None:
     """Insert rows that have a value for each column of a table. The caller holds the transaction.
 
+    A statement inserts many rows, since SQLite gives the interpreter's lock back for each statement.
+
     Parameters
     ----------
     db : Connection
@@ -96,8 +101,13 @@ def insert(db: sqlite3.Connection, table: str, rows: Sequence[Sequence[object]])
     rows : sequence of sequence
         All of one length; there may be none.
     """
-    if rows:
-        db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    if not rows:
+        return
+    of_row, at_once = f"({', '.join('?' * len(rows[0]))})", max(1, VALUES_OF_A_STATEMENT // len(rows[0]))
+    for first in range(0, len(rows), at_once):
+        chosen = rows[first : first + at_once]
+        statement = f"INSERT INTO {table} VALUES {', '.join([of_row] * len(chosen))}"
+        db.execute(statement, list(chain.from_iterable(chosen)))
 
 
 def open_database(

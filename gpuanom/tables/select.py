@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import difflib
-import importlib.util
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -219,6 +218,8 @@ def _described(datatype: Sequence[dict[str, Any]]) -> tuple[Column, ...]:
 def _ecsv_columns(path: Path) -> tuple[Column, ...]:
     try:
         lines, _ = _ecsv_header(path)
+        if not lines or not lines[0].startswith("%ECSV"):
+            raise ValueError("no ECSV, which begins with a line # %ECSV")
         return _described(
             meta.get_header_from_yaml([line for line in lines if not line.startswith("%ECSV")])["datatype"]
         )
@@ -240,8 +241,8 @@ def _ecsv_rows(path: Path, known: Sequence[Column], read: Sequence[Column]) -> I
 
 
 def _parquet_file(path: Path) -> Any:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise OutputError(f"{path}: needs pyarrow to be read ({installing.install('parquet')})")
+    if lacking := installing.lacks("pyarrow.parquet", "pyarrow", installing.install("parquet")):
+        raise OutputError(f"{path}: to be read, the file needs {lacking}")
     from pyarrow import ArrowException, parquet
 
     try:

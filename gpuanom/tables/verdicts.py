@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpuanom.digits import printed
-from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Integers
+from gpuanom.records import BACKGROUND, FLAT_BACKGROUND, KINDS, Dataset, Doubles, Flags, Integers
 from gpuanom.records.texts import Texts
 from gpuanom.scoring.evidence import exposure_times
 from gpuanom.scoring.evidence.fit_null import fit
@@ -26,6 +26,9 @@ from gpuanom.scoring.judged.statistics_table import WITH_ERRORS, Measured
 from gpuanom.scoring.verdict.judge import Verdicts, judge, no_verdicts
 from gpuanom.settings import Settings
 from gpuanom.tables.dataset_columns import Columns
+
+UNMEASURED = "no verdict: none of its CCDs could be measured"
+"""Why an exposure without any measured CCD has no verdict."""
 
 
 def measured(
@@ -94,10 +97,17 @@ def null_of(saved: DatasetReference | None, settings: Settings) -> Null | None:
         return None
     # Nights that were merged may lack different CCDs, and each night has put its own ones into a grid.
     placed = ccd_places.located(statistics, ccd_places.positions(saved.camera, statistics.grid.names))
+    if not (is_measured := _is_measured(placed)).all():
+        placed = placed.part(np.flatnonzero(is_measured))
     usual = ccd_places.usual_ccds(placed)
     placed = ccd_places.with_comparable_gradients(placed, saved.camera, usual, saved.size)
     null = fit(placed, settings)[0]
     return null if null.n_exposures >= settings.verdict_exposures else None
+
+
+def _is_measured(found: Measured) -> Flags:
+    """Of which exposures any CCD was measured, (n_exposures,) bool."""
+    return np.asarray(found.exposures.get("n_ccd_used", np.ones(found.n_exposures)) > 0)
 
 
 def judged(
@@ -149,21 +159,28 @@ def judged(
             _blame_reference(verdicts, saved, settings)
         return verdicts, null
 
-    if split.whole:
+    # What could not be measured tells nothing of what is normal, and must not count as one of the exposures that do.
+    is_measured = _is_measured(found)
+    if split.whole and is_measured.all():
         return judged_group(found)
     joined, null_of_usual_size = no_verdicts(n, found.owner.size), None
-    for k, members in enumerate(split.groups):
+    for k, alike in enumerate(split.groups):
+        members = alike[is_measured[alike]]
+        if not members.size:
+            continue
         verdicts, null = judged_group(found.part(members))
         null_of_usual_size = null if k == 0 else null_of_usual_size
         joined = _put(joined, verdicts, members, np.flatnonzero(np.isin(found.owner, members)))
     for i in split.apart:
         joined.reason[i] = "no verdict: its CCDs have another size than those of its dataset"
+    for i in np.flatnonzero(~is_measured):
+        joined.reason[i] = UNMEASURED
     return joined, null_of_usual_size
 
 
 def _blame_reference(verdicts: Verdicts, saved: DatasetReference, settings: Settings) -> None:
     """Say that there are no verdicts because the saved reference keeps the statistics of too few exposures."""
-    n = 0 if saved.statistics is None else saved.statistics.n_exposures
+    n = 0 if saved.statistics is None else int(_is_measured(saved.statistics).sum())
     kept = f"the statistics of {n} exposures" if n else "no statistics"
     reason = f"no verdict: the reference keeps {kept}, and a verdict needs those of {settings.verdict_exposures}"
     verdicts.reason[:] = [reason] * len(verdicts.reason)

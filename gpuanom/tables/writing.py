@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +89,7 @@ def rewrite(tables: Sequence[Table | PlainTable], folder: Path, formats: Sequenc
 
 def default_format(n_rows: int) -> str:
     """Return the format of a table for which no format is asked: text for a night, Parquet for a survey."""
-    return "parquet" if n_rows > LARGE and importlib.util.find_spec("pyarrow") is not None else "ecsv"
+    return "parquet" if n_rows > LARGE and not _lacks_pyarrow() else "ecsv"
 
 
 def write_table(table: Table | PlainTable, path: Path, suffix: str) -> None:
@@ -176,5 +175,9 @@ def require_formats(formats: Sequence[str] | None) -> None:
     for name in formats or ():
         if name not in FORMATS:
             raise OutputError(f"unknown format '{name}' (one of {', '.join(FORMATS)})")
-    if "parquet" in (formats or ()) and importlib.util.find_spec("pyarrow") is None:
-        raise OutputError(f"the format parquet needs pyarrow ({installing.install('parquet')})")
+    if "parquet" in (formats or ()) and (lacking := _lacks_pyarrow()):
+        raise OutputError(f"the format parquet needs {lacking}")
+
+
+def _lacks_pyarrow() -> str:
+    return installing.lacks("pyarrow.parquet", "pyarrow", installing.install("parquet"))

@@ -22,7 +22,7 @@ def mycam(text):
 def said(paths, settings):
     """The lines of a run about its files."""
     lines = []
-    tell_of_files(discover(paths, settings), Events(say=lines.append))
+    tell_of_files(discover(paths, settings), Events(say=lines.append), settings)
     return lines
 
 
@@ -35,6 +35,8 @@ def said(paths, settings):
         ("exptime", "SHUTTER", "no card SHUTTER for 'exptime'"),
         ("ccd", "CHIP+AMP", "no card CHIP+AMP for 'ccd'"),
         ("saturation", "FULLWELL", "no card FULLWELL for 'saturation'"),
+        ("trim", "SKYSEC", "no card SKYSEC for 'trim'; taken whole"),
+        ("trim", "SKYSEC1+SKYSEC2", "no card SKYSEC1+SKYSEC2 for 'trim'; taken whole"),
     ],
 )
 def test_a_keyword_that_no_header_has_is_said_and_others_are_tried(write, key, value, line):
@@ -48,6 +50,25 @@ def test_a_keyword_that_no_header_has_is_said_and_others_are_tried(write, key, v
     assert said(paths, settings) == [f"2 files: camera rule 'mycam': {line} (such as 1001.fits)"]
     assert plain.remarks == ()
     assert said(paths, Settings()) == []
+
+
+def test_a_rule_that_fits_no_file_is_said(write):
+    path = write("x.fits", data=DATA, **CARDS)
+    wrong = Settings.from_mapping({"cameras": {"mycam": {"match": {"INSTRUM": "MYCAM"}}}})
+    assert said([path], wrong) == [
+        "the camera rule mycam of the settings does not fit any of these files "
+        "(gpuanom explain FILE tells which rule does)"
+    ]
+    two = Settings.from_mapping({"cameras": {name: {"match": {"INSTRUME": name}} for name in ("a", "b")}})
+    assert said([path], two)[0].startswith("none of the camera rules a, b of the settings fits any of these files (")
+    one_fits = Settings.from_mapping({"cameras": {name: {"match": {"INSTRUME": name}} for name in ("a", "MYCAM")}})
+    assert said([path], one_fits) == []
+
+
+def test_a_section_that_is_there_is_no_doubt(write):
+    path = write("x.fits", data=DATA, **CARDS, TRIMSEC="[1:20,1:20]")
+    for ways in ('["TRIMSEC"]', '["SKYSEC", "TRIMSEC"]', "[]", '["amplifiers", "SKYSEC"]'):
+        assert said([path], mycam(f"trim = {ways}")) == []
 
 
 def test_the_name_of_the_file_is_said_too_where_it_tells_the_exposure(write):

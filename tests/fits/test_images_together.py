@@ -148,6 +148,20 @@ def test_much_between_two_images_is_not_read(tmp_path, monkeypatch):
     assert len(lender.lent) == 3
 
 
+def test_as_many_images_as_one_read_may_give_are_read_together(tmp_path, monkeypatch):
+    ccds = opened(write(tmp_path / "a.fits.fz"))
+    monkeypatch.setattr(images_together, "MOST_BETWEEN", 8640)
+    largest = max(ccd.load.item.stored.data_size for ccd in ccds)
+    monkeypatch.setattr(images_together, "MOST_BYTES", 3 * (largest + 8640))
+    together = CcdsOnDisk(ccds)
+    assert together.most_of_a_read == 3
+    lender = Lender()
+    assert isinstance(together.load(0, 3, lender), CcdsTogether)
+    assert isinstance(together.load(0, 4, lender), list)
+    monkeypatch.setattr(images_together, "MOST_BYTES", 10)
+    assert together.most_of_a_read == 1
+
+
 def test_two_files(tmp_path):
     ccds = [opened(write(tmp_path / f"{name}.fits"))[0] for name in "ab"]
     assert_same(load_together(ccds, Lender()), alone(ccds))

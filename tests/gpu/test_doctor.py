@@ -114,6 +114,27 @@ def test_with_a_cupy_that_cannot_be_loaded(doctor, monkeypatch, tmp_path):
     assert "libc is too old (uninstall all cupy packages, then" in line(out, "CuPy")
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import pyarrow.lib", "No module named 'pyarrow.lib'"),
+        ("raise ValueError('numpy.dtype size changed')", "numpy.dtype size changed"),
+        ("import os; os.kill(os.getpid(), 11)", "is ended by signal 11"),
+    ],
+)
+def test_an_installed_part_that_cannot_be_loaded(doctor, no_cupy, monkeypatch, tmp_path, body, said):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "pyarrow").mkdir()
+    (tmp_path / "pyarrow" / "__init__.py").write_text(body)
+    monkeypatch.syspath_prepend(tmp_path)
+    code, out = doctor("--device", "cpu")
+    assert code == 1
+    assert line(out, "parquet").startswith("✗")
+    assert said in " ".join(out.split())
+    assert "install --force-reinstall pyarrow" in " ".join(out.split())
+    assert out.splitlines()[-1].startswith("an optional part does not work: see above")
+
+
 def test_without_a_driver(doctor, machine):
     machine.without_driver()
     code, out = doctor()

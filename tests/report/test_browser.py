@@ -215,6 +215,26 @@ def judged(tmp_path_factory):
     return folder / "r.html"
 
 
+def test_the_help_begins_at_its_beginning(visit, judged):
+    tab = visit(judged, 1280, 600)
+    tab.keyboard.press("?")
+    assert tab.locator("#help").is_visible()
+    assert tab.evaluate("document.getElementById('help').scrollTop") == 0
+
+
+@pytest.mark.parametrize("n", [5, 24])
+def test_the_ids_of_exposures_that_are_named_by_their_files_can_be_read(visit, tmp_path, n):
+    names = [f"image_{i:03d}_wmHM" for i in range(n)]
+    folder = made.night(tmp_path / "n", n, bands=("r",), names=names)
+    page.write_report(open_night(folder), folder / "r.html", select("cpu"), cache=False)
+    tab = visit(folder / "r.html", 1280, 800)
+    cut = "[...document.querySelectorAll('{}')].filter((b) => b.scrollWidth > b.clientWidth).map((b) => b.textContent)"
+    assert tab.locator(".row .id").first.inner_text() in names
+    assert tab.evaluate(cut.format(".row .id")) == []
+    assert tab.evaluate(cut.format("#list-head button")) == []
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
 def test_verdicts_are_shapes_and_words(visit, judged, width, height):
     tab = visit(judged, width, height)

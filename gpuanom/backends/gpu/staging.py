@@ -25,9 +25,9 @@ SLOTS = 4
 SLOT_BYTES = 8 * 2**20
 """Large enough that a copy runs at the bus's full rate, small enough that the first one starts at once."""
 
-
-MOST_LENT = 512 * 2**20
-"""Bytes of pinned memory that are lent at a time; whoever wants more reads into ordinary memory."""
+MOST_LENT = 896 * 2**20
+"""Bytes of pinned memory that are lent at a time; whoever wants more reads into ordinary memory. A read of 12 CCDs
+takes 64 MiB: two lanes with three reads each, and one read ahead for each of the eight readers of a GPU."""
 MOST_UNDERWAY = 16
 """Copies from lent memory that may be under way at a time in a lane, so that memory does not grow."""
 

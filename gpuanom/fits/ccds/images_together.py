@@ -81,6 +81,11 @@ class RiceImagesOfFile:
                     every = range(len(alike))
                     self._read_headers([i for i in every if alike[i] == kind] if len(kinds) > 1 else every, shape)
 
+    @property
+    def most_of_a_read(self) -> int:
+        """How many images that follow each other one read may give, at least 1: as many as the largest would fill."""
+        return max(1, MOST_BYTES // (int(max(self._sizes)) + MOST_BETWEEN))
+
     def _read_headers(self, images: Sequence[int], shape: tuple[int, int]) -> None:
         """Keep what the headers of compressed images say, which are of one layout; nothing of an unusual image."""
         headers = [self._headers[i] for i in images]

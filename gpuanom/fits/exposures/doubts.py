@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from gpuanom.cameras.rules import CameraRule
-from gpuanom.cameras.user_rules import own_keywords
+from gpuanom.cameras.rules import AMPLIFIERS, ESO_OUTPUT, SUBARU_CHANNELS, CameraRule
+from gpuanom.cameras.user_rules import own_keywords, trims_in_its_own_way
 from gpuanom.fits.exposures.calibration_names import word_of_calibration
 from gpuanom.fits.headers.values import Cards, card_text, number
 from gpuanom.fits.opening.file_names import stem
@@ -62,6 +62,11 @@ def missing_keywords(rule: CameraRule, cards: Cards, told_by: str) -> list[Doubt
         names = " or ".join("+".join(part) for part in parts)
         instead = f"; {told_by or 'the name of the file'} tells the exposure" if key == "exposure" else ""
         found.append(Doubt(f"camera rule '{rule.name}': no card {names} for '{key}'{instead}"))
+    ways = rule.trim if trims_in_its_own_way(rule) else ()
+    keywords = [keyword for way in ways for keyword in way.split("+")]
+    by_name = not {AMPLIFIERS, ESO_OUTPUT, SUBARU_CHANNELS} & set(keywords)
+    if keywords and by_name and all(cards.get(keyword) is None for keyword in keywords):
+        found.append(Doubt(f"camera rule '{rule.name}': no card {' or '.join(ways)} for 'trim'; taken whole"))
     return found
 
 

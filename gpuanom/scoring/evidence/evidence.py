@@ -158,9 +158,8 @@ def largest_of_ccds(null: Null, of_statistics: Sequence[Doubles], prepared: Prep
     for ccds in np.split(naming, range(_AT_ONCE, naming.size, _AT_ONCE)):
         compared = _rounded(null.ccd_tails.evidence(np.array([values[ccds] for values in of_statistics])))
         how_precise = np.where(steps[:, None] & ~one_axis[ccds], 0, precise[:, None])
-        strongest[ccds] = cause_choice.most_precise(
-            compared, strongest[ccds], how_precise, cause_choice.SURELY, sure=True
-        )
+        chosen = cause_choice.most_precise(compared, strongest[ccds], how_precise, cause_choice.SURELY, sure=True)
+        strongest[ccds] = cause_choice.patches_of_light(null.ccd_statistics, compared, chosen)
         if "sky" in null.ccd_statistics:
             sky = compared[null.ccd_statistics.index("sky")]
             dark[ccds] = (sky >= cause_choice.SURELY) & cause_choice.is_dark(prepared.ccds["sky"][ccds])

@@ -315,6 +315,8 @@ class References:
         from astropy.table import Table
 
         path = path or origin
+        if not text.startswith("# %ECSV"):
+            raise ReferenceFileError(f"{path}: not a reference (gpuanom reference makes one of scored nights)")
         try:
             table = Table.read(text.replace("\r\n", "\n").split("\n"), format="ascii.ecsv")
         except Exception as error:  # the ECSV reader raises many kinds on files that are not ECSV

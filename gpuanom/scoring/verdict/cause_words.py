@@ -175,8 +175,15 @@ def _named(measured: Measured, found: Evidence, strongest: Integers, check: floa
             precise[row, ~np.append(found.one_axis, True)[found.worst_ccd[row]]] = 0
     rounded = np.round(np.where(np.isnan(found.of_statistics), -1.0, found.of_statistics), 6)
     evidence = np.asarray(rounded, dtype=np.float64)
+    several = np.diff(measured.grid.starts) > 1
+    no_crosstalk = cause_choice.is_no_crosstalk(found.statistics, evidence, found.worst_ccd, several, check)
+    for row, judged in enumerate(found.statistics):
+        if judged.name == "crosstalk":
+            precise[row, no_crosstalk] = 0
     chosen = cause_choice.most_precise(evidence, strongest, precise, check, sure=False)
-    return cause_choice.stripes_of_one_period(found.statistics, evidence, chosen, measured.exposures, check)
+    chosen = cause_choice.patches_of_worst_ccds(found.statistics, evidence, found.worst_ccd, chosen)
+    chosen = cause_choice.stripes_of_one_period(found.statistics, evidence, chosen, measured.exposures, check)
+    return cause_choice.patches_of_exposures(found.statistics, evidence, chosen)
 
 
 def _worded(judged: JudgedStatistic, *, wide: bool, dark: bool) -> JudgedStatistic:
