@@ -61,4 +61,4 @@ def history(nights: tuple[Path, ...], output: Path | None, quiet: bool) -> int:
         n = len(gathered["exposures"]["exposure"])
         content = f"{counted(n, 'exposure')} of {counted(len(gathered['nights']), 'night')}"
         click.echo(f"{output}: {content}, {file_size(output.stat().st_size)}")
-    return int(gathered["left_out"] > 0)
+    return int(gathered["not_opened"] > 0)

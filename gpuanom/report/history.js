@@ -77,8 +77,8 @@ function begin() {
   camera = cameras[0] || "";
   $("camera").replaceChildren(...cameras.map((name) => h("option", { value: name }, name)));
   $("camera").addEventListener("change", () => { camera = $("camera").value; chosen = -1; draw(); });
-  const leftOut = HISTORY.left_out ? `, ${many(HISTORY.left_out, "night")} left out that could not be opened` : "";
-  $("about").textContent = `${many(ALL.exposure.length, "exposure")}${leftOut}; gpuanom ${HISTORY.version}, made ${HISTORY.made}`;
+  const notOpened = HISTORY.not_opened ? `, ${many(HISTORY.not_opened, "night")} left out that could not be opened` : "";
+  $("about").textContent = `${many(ALL.exposure.length, "exposure")}${notOpened}; gpuanom ${HISTORY.version}, made ${HISTORY.made}`;
   draw();
   document.documentElement.dataset.ready = "yes";
 }

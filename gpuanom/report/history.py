@@ -68,7 +68,7 @@ def scored_nights(paths: Sequence[Path]) -> list[Path]:
     return sorted(found, key=lambda folder: natural_key(path_text(folder)))
 
 
-def _together(gathered: list[dict[str, Any]], n_left_out: int) -> dict[str, Any]:
+def _together(gathered: list[dict[str, Any]], n_not_opened: int) -> dict[str, Any]:
     """The history as values for JSON, from what `_of_night` kept of each night; see `write_history`."""
     gathered.sort(key=lambda night: (night["time"] or "", natural_key(night["name"])))
     cameras = sorted({camera for night in gathered for camera in night["ccds"]})
@@ -79,7 +79,7 @@ def _together(gathered: list[dict[str, Any]], n_left_out: int) -> dict[str, Any]
         "version": __version__,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "often": OFTEN,
-        "left_out": n_left_out,
+        "not_opened": n_not_opened,
         "nights": [{"name": night["name"], "time": night["time"]} for night in gathered],
         "trends": [{"night": i, **trend} for i, night in enumerate(gathered) for trend in night["trends"]],
         "ccds": {camera: _record([night["ccds"].get(camera, {}) for night in gathered]) for camera in cameras},
@@ -222,7 +222,7 @@ def write_history(
     folders: Sequence[Path],
     output: Path,
     progress: Callable[[int, int], None] | None = None,
-    left_out: Callable[[GpuanomError], None] | None = None,
+    not_opened: Callable[[GpuanomError], None] | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> dict[str, Any]:
     """Write the history of scored nights as one HTML page.
@@ -235,7 +235,7 @@ def write_history(
         The HTML file.
     progress : callable, optional
         Called with (nights done, nights) after each night.
-    left_out : callable, optional
+    not_opened : callable, optional
         Called with the error of each night that cannot be opened; the page is written without that night. By default
         the error is raised.
     say : callable, optional
@@ -246,17 +246,17 @@ def write_history(
     dict
         The history, as the page holds it. ``nights``: name and time of each, in order of time; ``trends``: a row for
         each night, camera and band; ``ccds``: by camera, the record of each CCD; ``exposures``: columns of all
-        exposures in order of time; ``left_out``: number of nights that could not be opened.
+        exposures in order of time; ``not_opened``: number of nights that could not be opened.
 
     Raises
     ------
     GpuanomError
-        When no night can be opened, or one cannot and `left_out` is not given.
+        When no night can be opened, or one cannot and `not_opened` is not given.
     OutputError
         When the page cannot be written.
     """
     nights: list[dict[str, Any]] = []
-    n_left_out = 0
+    n_not_opened = 0
     for done, folder in enumerate(folders, start=1):
         try:
             night = open_night(folder)
@@ -264,13 +264,13 @@ def write_history(
             if line := night.unfinished():
                 say(line)
         except GpuanomError as error:
-            n_left_out += 1
-            if left_out is None or n_left_out == len(folders):
+            n_not_opened += 1
+            if not_opened is None or n_not_opened == len(folders):
                 raise
-            left_out(error)
+            not_opened(error)
         if progress is not None:
             progress(done, len(folders))
-    gathered = _together(nights, n_left_out)
+    gathered = _together(nights, n_not_opened)
     make_folder(output.parent)
     with whole_file(output) as partial, partial.open("w", encoding="ascii", newline="\n") as file:
         after = begin(file, "history.html", counted(len(nights), "night"), _SCRIPTS)

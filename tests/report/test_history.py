@@ -150,7 +150,7 @@ def test_a_night_that_cannot_be_opened_costs_no_other_night(nights, capfd, tmp_p
     assert code == 1
     assert f"night left out: {(tmp_path / 'b' / NAME).resolve()}" in err
     assert "24 exposures of 1 night" in out
-    assert '"left_out":1' in (tmp_path / "history.html").read_text().replace(" ", "")
+    assert '"not_opened":1' in (tmp_path / "history.html").read_text().replace(" ", "")
     (tmp_path / "history.html").unlink()
     code, out, err = run(capfd, "history", tmp_path / "b")
     assert (code, out) == (2, "")
