@@ -312,6 +312,7 @@ def test_nothing_else_in_the_package_renames_files_into_place():
     """One function does this; `simulate` has another one for FITS files."""
     for path in PACKAGE.rglob("*.py"):
         if path.name != "files.py" and "simulate" not in path.parts:
-            text = path.read_text()
+            # click's formatters of help texts have a method `write_text`, too.
+            text = path.read_text().replace("super().write_text(", "")
             assert ".partial" not in text, path
             assert not re.search(r"\.write_(text|bytes)\((?!partial)", text) or "partial.write" in text, path

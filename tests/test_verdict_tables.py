@@ -17,8 +17,8 @@ from gpuanom.cli.summary import print_summary, print_verdicts
 from gpuanom.errors import ReferenceFileError
 from gpuanom.nights.alerts import alert, notice
 from gpuanom.nights.merge import make_references
-from gpuanom.review import evaluate as judging
-from gpuanom.review import export
+from gpuanom.review import export, known_anomalies
+from gpuanom.review.evaluate import JUDGED
 from gpuanom.review.export import Criterion
 from gpuanom.review.opened import open_night
 from gpuanom.scoring.histograms.given_references import merge
@@ -156,7 +156,9 @@ def test_a_narrow_terminal_cuts_no_number_short(folder, night, width, monkeypatc
     show._print(night, night.exposures[0], console)
     truth = folder / "truth.csv"
     truth.write_text("exposure,list,field,paper\n5,stripes,a long name of a field,\n")
-    found = judging.recall(night, judging.read_known(str(truth)), kinds=judging.JUDGED[:4], score="kl", fraction=0.1)
+    found = known_anomalies.recall(
+        night, known_anomalies.read_known(str(truth)), kinds=evaluate.JUDGED[:4], score="kl", fraction=0.1
+    )
     monkeypatch.setattr(evaluate, "summary_console", lambda: console)
     evaluate._print_recall(night, found, 0.1)
     out, _ = capfd.readouterr()

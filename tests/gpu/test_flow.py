@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import threading
 
 import numpy as np
@@ -245,7 +246,9 @@ def test_the_plan_follows_the_free_memory_and_is_told(stand_in, caplog):
             # The plan leaves some memory free, for the pool and for other processes.
             assert n == 1 or LANES * n * a_ccd <= 0.9 * memory
             assert [lane.group_size(ny, nx) for lane in backend.lanes(4)] == [n, n]
-    assert "gpu 0 has 81920 MiB free; a CCD of 2048 x 4096 pixels takes 97 MiB" in caplog.text
+    told = re.search(r"gpu 0 has (\d+) MiB free; a CCD of 2048 x 4096 pixels takes 97 MiB", caplog.text)
+    # Of 80 GiB the tables are missing that earlier tests of this process have left on the device, for good.
+    assert 81920 - 100 < int(told[1]) <= 81920
 
 
 # Several devices, and devices that fail
