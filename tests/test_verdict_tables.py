@@ -157,7 +157,7 @@ def test_a_narrow_terminal_cuts_no_number_short(folder, night, width, monkeypatc
     truth = folder / "truth.csv"
     truth.write_text("exposure,list,field,paper\n5,stripes,a long name of a field,\n")
     found = known_anomalies.recall(
-        night, known_anomalies.read_known(str(truth)), kinds=evaluate.JUDGED[:4], score="kl", fraction=0.1
+        night, known_anomalies.read_known(str(truth)), kinds=JUDGED[:4], score="kl", fraction=0.1
     )
     monkeypatch.setattr(evaluate, "summary_console", lambda: console)
     evaluate._print_recall(night, found, 0.1)
