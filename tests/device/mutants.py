@@ -55,7 +55,7 @@ EQUIVALENT = {
     "rice.cu: if (place > RANDOM) {": "the lanes find that the numbers go on elsewhere, and the next round wraps",
     "rice.cu: if (tile0 > n_tiles) return;": "a warp none of whose lanes has a tile",
     "rice.cu: } else if (kept > 0) {": "a code as long as the window is read as longer ones are",
-    "background.cu: for (int step = 1; step <= WARP; step *= 2) {": "no lane is as high as 32: nothing is added",
+    "select.cuh: for (int step = 1; step <= WARP; step *= 2) {": "no lane is as high as 32: nothing is added",
     "background.cu: for (int start = 0; start <= n_drawn && n < wanted; start += THREADS) {": NOTHING_LEFT,
     "background.cu: for (int start = 0; start < n_drawn && n <= wanted; start += THREADS) {": (
         "what is chosen beyond the wanted ones is not kept, and not counted"
