@@ -284,6 +284,6 @@ def test_a_band_without_any_usable_exposure_costs_the_others_nothing(tmp_path, c
     points = ("--points", "500", "--sigma-points", "1000", "--device", "cpu")
     code, out, err = run(capfd, "score", tmp_path / "in", "-o", tmp_path / "out", *points)
     assert code == 1
-    assert "22 exposures: 2 measured, 20 unusable" in out, err
+    assert "status of 22 exposures: 2 ok, 20 unusable" in out, err
     night = gpuanom.open_night(tmp_path / "out")
     assert [str(row["status"]) for row in night.exposures].count("ok") == 2

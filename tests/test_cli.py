@@ -75,7 +75,7 @@ def test_what_is_ranked_beside_the_inputs_is_said(small, capfd):
     assert "not among these files" not in run(capfd, "score", small / "in", "-o", small / "out", *QUICK)[2]
     (small / "in" / "exposure_002.fits").unlink()
     code, out, err = run(capfd, "score", small / "in", "-o", small / "out", *QUICK)
-    assert (code, "4 exposures: 4 measured" in out) == (0, True)
+    assert (code, "status of 4 exposures: 4 ok" in out) == (0, True)
     assert "1 exposure measured before, not among these files, ranked as well (gpuanom forget leaves" in err
     assert "not among these files" not in run(capfd, "score", "-o", small / "out", *QUICK)[2]
 

@@ -79,10 +79,10 @@ def print_summary(night: Night, console: Console) -> None:
     if "autoencoder_mse" in exposures.colnames:
         _print_reconstructed(exposures, console)
     counts = {str(s): int(np.count_nonzero(exposures["status"] == s)) for s in _statuses(night)}
-    # The status "ok" would be taken for a verdict here.
-    parts = ", ".join(f"{n} {'measured' if status == 'ok' else status}" for status, n in counts.items())
+    parts = ", ".join(f"{n} {status}" for status, n in counts.items())
     n = len(exposures)
-    console.print(Text(f"{counted(n, 'exposure')}: {parts}" if parts else "no exposures"))
+    # Without the word "status" an "ok" would be taken for the verdict of that name.
+    console.print(Text(f"status of {counted(n, 'exposure')}: {parts}" if parts else "no exposures"))
     for status, remedy in _REMEDIES.items():
         if status in counts:
             console.print(Text(f"{status}: {remedy}"))
