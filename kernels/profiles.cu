@@ -15,7 +15,7 @@
 #include "common.cuh"
 #include "select.cuh"
 
-constexpr int THREADS = SELECTORS, EVERY = 8;
+constexpr int THREADS = SELECTORS, PROFILE_EVERY = 8;
 
 // The median of the numbers of a warp's lanes, without those that are NaN; NaN if all are. The
 // whole warp calls, and every lane gets the median.
@@ -72,9 +72,10 @@ extern "C" __global__ void __launch_bounds__(512, 2)
     __syncthreads();
 
     // The running median, a warp a window.
-    const int n_windows = (size - window) / EVERY + 1, lane = threadIdx.x % WARP;
+    const int n_windows = (size - window) / PROFILE_EVERY + 1, lane = threadIdx.x % WARP;
     for (int k = threadIdx.x / WARP; k < n_windows; k += THREADS / WARP) {
-        const double middle = warp_median(lane < window ? left[EVERY * k + lane] : nan(""));
+        const double middle =
+            warp_median(lane < window ? left[PROFILE_EVERY * k + lane] : nan(""));
         if (lane == 0) medians[k] = middle;
     }
     __syncthreads();
@@ -85,7 +86,7 @@ extern "C" __global__ void __launch_bounds__(512, 2)
         const double middle = k < n_windows ? medians[k] : nan("");
         const int rank = block_rank(middle == middle, scratch, &total);
         if (middle == middle)
-            medians[n + rank] = middle, middles[n + rank] = EVERY * k + window / 2;
+            medians[n + rank] = middle, middles[n + rank] = PROFILE_EVERY * k + window / 2;
         n += total;
     }
     __syncthreads();

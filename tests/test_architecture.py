@@ -170,6 +170,7 @@ def test_the_cpu_backend_has_a_file_a_step():
     steps = {name for name in vars(Backend) if not name.startswith("_") and name not in OTHER}
     folder = PACKAGE / "backends" / "cpu"
     parts = {"__init__", "pixels", "polynomial", "moments", "isophote", "pattern_rows", "residual", "spectrum"}
+    parts |= {"contrasts"}
     files = {path.stem for path in folder.glob("*.py")} - parts
     # The file cpu/orientation.py holds both steps for orientations.
     assert steps - {"gradient_orientation"} == files

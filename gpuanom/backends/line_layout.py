@@ -17,6 +17,8 @@ from gpuanom.records import Doubles
 
 LINE_PARALLEL = 3
 """A line is compared with the two lines that lie this number of columns to either side of it."""
+LINE_NEAR = 5
+"""Lines up to so many columns away are beside a line; others are elsewhere."""
 LINE_STEEP = 8
 """Lines that move by at most so many columns may owe what stands out of them to one column alone."""
 LINE_REST, LINE_LEAST_REST = 0.5, 4

@@ -46,6 +46,7 @@ TOGETHER = {
     "sources": ("sources", "moments"),
     "residual": ("patterns",),
     "spectrum": ("patterns",),
+    "contrasts": ("lines",),
 }
 
 NOTHING_LEFT = "one round more, in which no thread has anything to do"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpuanom import encoded
+from gpuanom.backends import limits, line_layout, pattern_layout
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import SettingsError
 from gpuanom.records import Turn, Unfit
@@ -28,7 +29,7 @@ FILES = sorted(path.stem for path in KERNELS.glob("*.cu"))
 
 # A second method of the protocol in the file of the first one, and a file that is a part of the step `sources`.
 SHARES_A_FILE = {"gradient_orientation": "orientation"}
-PARTS = {"moments": "sources", "residual": "patterns", "spectrum": "patterns"}
+PARTS = {"moments": "sources", "residual": "patterns", "spectrum": "patterns", "contrasts": "lines"}
 # These files are no steps of the protocol, but parts of reading files: their CPU twins lie in these folders.
 READING = {"rice": "fits/decoding", "checksum": "fits/opening"}
 NOT_STEPS = {"working", "sharing", "lanes", "group_size", "too_many", "room", "to_device", "to_host"}
@@ -246,6 +247,22 @@ def test_includes_what_all_share(file):
 
 
 # Constants that exist in Python and in CUDA
+
+
+@pytest.mark.parametrize("module", [limits, line_layout, pattern_layout], ids=lambda module: module.__name__)
+def test_numbers_of_both_backends_are_those_of_the_kernels(module):
+    """What the two backends share is written twice, and has the same name in Python and in CUDA."""
+    source = "".join(path.read_text() for path in sorted(KERNELS.glob("*.cu*")))
+    of_kernels = {}
+    for declaration in re.findall(r"constexpr (?:int|long long|double) ([^;]+);", source):
+        for name, value in re.findall(r"(\w+) = (-?[\d.]+)(?=,|$)", declaration):
+            of_kernels.setdefault(name, set()).add(float(value))
+    shared = {name: value for name, value in vars(module).items() if name.isupper() and name in of_kernels}
+    assert len(shared) >= 2
+    assert {name: {float(value)} for name, value in shared.items()} == {name: of_kernels[name] for name in shared}
+    # The constants of lines and profiles begin with their step: none of these may be the kernels' alone.
+    begins = {name for name in of_kernels if name.startswith(("LINE_", "PROFILE_"))}
+    assert begins <= vars(line_layout).keys() | vars(pattern_layout).keys()
 
 
 def test_bad_pixel_bits_are_the_records():

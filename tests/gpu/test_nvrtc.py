@@ -60,9 +60,9 @@ LIMITS = {
     "residual_mask": Limit(256, 40),
     "residual_steps": Limit(128, 80, 576),
     "lines_choose": Limit(256, 80, 312),
-    "lines_contrast": Limit(256, 80, 25216),
+    "contrasts_find": Limit(256, 80, 25216),
     "lines_follow": Limit(256, 64, 140),
-    "lines_level": Limit(256, 64, 2112),
+    "contrasts_level": Limit(256, 64, 2112),
     "points_draw": Limit(256, 48, 8192),
     "profiles_jitter": Limit(512, 64, 5336),  # one block for each profile
     "profiles_steps": Limit(256, 64),

@@ -54,7 +54,7 @@ def test_the_statistics_read_the_image_once():
         from gpuanom.backends.gpu import kernel
     expected = {
         name
-        for step in ("residual", "patterns", "spectrum", "profiles", "lines", "shapes", "repeats")
+        for step in ("residual", "patterns", "spectrum", "profiles", "contrasts", "lines", "shapes", "repeats")
         for name in kernel.signatures(step)
     }
     assert set(loaded) == {*expected, "all"}
