@@ -263,4 +263,4 @@ def test_a_folder_that_does_not_exist_any_more_is_told_in_a_line(tmp_path, monke
     code, _, err = run(capfd, command, *given[command])
     assert code in (1, 2)
     assert "unexpected" not in err
-    assert command != "score" or "the folder it runs in does not exist any more (change to another folder)" in err
+    assert command != "score" or "the current folder does not exist any more (change to another folder)" in err

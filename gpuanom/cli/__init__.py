@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
         if "GPUANOM_TRACEBACK" in os.environ:
             raise
         if isinstance(error, FileNotFoundError) and not _has_folder():
-            click.echo("gpuanom: the folder it runs in does not exist any more (change to another folder)", err=True)
+            click.echo("gpuanom: the current folder does not exist any more (change to another folder)", err=True)
             sys.exit(2)
         kind = type(error).__name__
         click.echo(f"gpuanom: unexpected {kind}: {printable(str(error))} (GPUANOM_TRACEBACK=1 shows where)", err=True)

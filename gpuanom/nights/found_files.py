@@ -20,14 +20,14 @@ _UNPACKED = {".bz2": "bunzip2", ".xz": "unxz"}
 """Suffixes of files that are unpacked as a whole, and the programs that unpack them for good."""
 
 
-def tell_of_files(found: Discovery, events: Events, settings: Settings | None = None) -> None:
+def tell_of_files(found: Discovery, events: Events, settings: Settings) -> None:
     """Say which files were skipped, how many masks are applied, what takes long, and what may surprise.
 
     Parameters
     ----------
     found : Discovery
     events : Events
-    settings : Settings, optional
+    settings : Settings
         With which the files were found.
     """
     masks = _masks(found)
@@ -43,9 +43,8 @@ def tell_of_files(found: Discovery, events: Events, settings: Settings | None = 
             events.say(f"{files} unpacked while being read, which takes long ({program} unpacks for good)")
     for line in decisions(found):
         _log.info("%s", line)
-    if settings is not None:
-        for line in unused_rules(found, settings).values():
-            events.say(line)
+    for line in unused_rules(found, settings).values():
+        events.say(line)
     if untold := untold_bands(found):
         events.say(untold)
     for line in doubtful(found).values():
@@ -65,9 +64,9 @@ def unused_rules(found: Discovery, settings: Settings) -> dict[str, str]:
     files = found.descriptions
     if not names or not files or any(file.rule in settings.cameras for file in files.values()):
         return {}
-    rules = f"the camera rule {names[0]} of the settings does not fit" if len(names) == 1 else (
-        f"none of the camera rules {', '.join(names)} of the settings fits"
-    )  # fmt: skip
+    rules = f"none of the camera rules {', '.join(names)} of the settings fits"
+    if len(names) == 1:
+        rules = f"the camera rule {names[0]} of the settings does not fit"
     return {"unused rules": f"{rules} any of these files (gpuanom explain FILE tells which rule does)"}
 
 
