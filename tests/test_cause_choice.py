@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpuanom.scoring.evidence import cause_choice
+from gpuanom.scoring.evidence import cause_choice, light_patches
 from gpuanom.scoring.judged.judged_statistics import BACKGROUND, EVERY
 from gpuanom.scoring.verdict.judge import judge
 
@@ -285,7 +285,7 @@ def test_light_on_a_part_of_a_ccd_is_no_crosstalk(values, same_ccd, several, exp
     names = [judged.name for judged in EVERY]
     worst_ccd = np.zeros((len(EVERY), 1), dtype=np.int64)
     worst_ccd[names.index("masked_patch_worst_ccd")] = not same_ccd
-    found = cause_choice.is_no_crosstalk(EVERY, evidence_of(**values), worst_ccd, np.array([several]), 6.0)
+    found = light_patches.is_no_crosstalk(EVERY, evidence_of(**values), worst_ccd, np.array([several]), 6.0)
     assert found.tolist() == [expected]
 
 
@@ -313,7 +313,7 @@ def test_crosstalk_of_all_ccds_is_bad_though_one_ccd_stands_out(night):
     ],
 )
 def test_crosstalk_of_all_ccds_has_more_evidence_than_that_of_one(values, expected):
-    assert cause_choice.is_of_all_ccds(EVERY, evidence_of(**values), 20.0).tolist() == [expected]
+    assert light_patches.is_of_all_ccds(EVERY, evidence_of(**values), 20.0).tolist() == [expected]
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_crosstalk_of_all_ccds_has_more_evidence_than_that_of_one(values, expect
 def test_stripes_without_a_direction_are_light_in_places(chosen, values, expected):
     names = [judged.name for judged in EVERY]
     evidence = evidence_of(**{chosen: 95.1, "sigma_typical_ccd": 36.4, **values})
-    found = cause_choice.patches_of_exposures(EVERY, evidence, np.array([names.index(chosen)]))
+    found = light_patches.patches_of_exposures(EVERY, evidence, np.array([names.index(chosen)]))
     assert names[found[0]] == expected
 
 
@@ -343,11 +343,11 @@ def test_a_ccd_that_is_not_judged_alone_is_named_the_same_way():
     evidence = evidence_of(stripe_power_6_worst_ccd=40.0, **others)
     worst_ccd = np.zeros((len(EVERY), 1), dtype=np.int64)
     chosen = np.array([names.index("stripe_power_6_worst_ccd")])
-    found = cause_choice.patches_of_worst_ccds(EVERY, evidence, worst_ccd, chosen)
+    found = light_patches.patches_of_worst_ccds(EVERY, evidence, worst_ccd, chosen)
     assert names[found[0]] == "masked_patch_worst_ccd"
     worst_ccd[names.index("masked_patch_worst_ccd")] = 1
-    found = cause_choice.patches_of_worst_ccds(EVERY, evidence, worst_ccd, chosen)
+    found = light_patches.patches_of_worst_ccds(EVERY, evidence, worst_ccd, chosen)
     assert names[found[0]] == "map_rms_worst_ccd"
     worst_ccd[names.index("map_rms_worst_ccd")] = 1
-    assert cause_choice.patches_of_worst_ccds(EVERY, evidence, worst_ccd, chosen).tolist() == chosen.tolist()
-    assert cause_choice.patches_of_worst_ccds(EVERY, evidence, worst_ccd, np.array([-1])).tolist() == [-1]
+    assert light_patches.patches_of_worst_ccds(EVERY, evidence, worst_ccd, chosen).tolist() == chosen.tolist()
+    assert light_patches.patches_of_worst_ccds(EVERY, evidence, worst_ccd, np.array([-1])).tolist() == [-1]

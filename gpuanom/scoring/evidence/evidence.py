@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles, Flags, Integers
-from gpuanom.scoring.evidence import cause_choice, distances, exposure_times, regression, tails
+from gpuanom.scoring.evidence import cause_choice, distances, exposure_times, light_patches, regression, tails
 from gpuanom.scoring.evidence.null import Null
 from gpuanom.scoring.evidence.tails import Tails
 from gpuanom.scoring.judged.judged_statistics import OF_CCDS, WORST, JudgedStatistic
@@ -159,7 +159,7 @@ def largest_of_ccds(null: Null, of_statistics: Sequence[Doubles], prepared: Prep
         compared = _rounded(null.ccd_tails.evidence(np.array([values[ccds] for values in of_statistics])))
         how_precise = np.where(steps[:, None] & ~one_axis[ccds], 0, precise[:, None])
         chosen = cause_choice.most_precise(compared, strongest[ccds], how_precise, cause_choice.SURELY, sure=True)
-        strongest[ccds] = cause_choice.patches_of_light(null.ccd_statistics, compared, chosen)
+        strongest[ccds] = light_patches.patches_of_light(null.ccd_statistics, compared, chosen)
         if "sky" in null.ccd_statistics:
             sky = compared[null.ccd_statistics.index("sky")]
             dark[ccds] = (sky >= cause_choice.SURELY) & cause_choice.is_dark(prepared.ccds["sky"][ccds])

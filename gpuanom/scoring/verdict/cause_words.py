@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpuanom.records import Doubles, Flags, Integers
-from gpuanom.scoring.evidence import cause_choice
+from gpuanom.scoring.evidence import cause_choice, light_patches
 from gpuanom.scoring.evidence.evidence import Evidence
 from gpuanom.scoring.evidence.null import Null
 from gpuanom.scoring.judged.crossed_ccds import with_streak
@@ -176,14 +176,14 @@ def _named(measured: Measured, found: Evidence, strongest: Integers, check: floa
     rounded = np.round(np.where(np.isnan(found.of_statistics), -1.0, found.of_statistics), 6)
     evidence = np.asarray(rounded, dtype=np.float64)
     several = np.diff(measured.grid.starts) > 1
-    no_crosstalk = cause_choice.is_no_crosstalk(found.statistics, evidence, found.worst_ccd, several, check)
+    no_crosstalk = light_patches.is_no_crosstalk(found.statistics, evidence, found.worst_ccd, several, check)
     for row, judged in enumerate(found.statistics):
         if judged.name == "crosstalk":
             precise[row, no_crosstalk] = 0
     chosen = cause_choice.most_precise(evidence, strongest, precise, check, sure=False)
-    chosen = cause_choice.patches_of_worst_ccds(found.statistics, evidence, found.worst_ccd, chosen)
+    chosen = light_patches.patches_of_worst_ccds(found.statistics, evidence, found.worst_ccd, chosen)
     chosen = cause_choice.stripes_of_one_period(found.statistics, evidence, chosen, measured.exposures, check)
-    return cause_choice.patches_of_exposures(found.statistics, evidence, chosen)
+    return light_patches.patches_of_exposures(found.statistics, evidence, chosen)
 
 
 def _worded(judged: JudgedStatistic, *, wide: bool, dark: bool) -> JudgedStatistic:

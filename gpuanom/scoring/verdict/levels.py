@@ -8,7 +8,7 @@ import numpy as np
 
 from gpuanom.digits import printed_values
 from gpuanom.records import Doubles, Flags, Integers
-from gpuanom.scoring.evidence import cause_choice, exposure_times
+from gpuanom.scoring.evidence import exposure_times, light_patches
 from gpuanom.scoring.evidence.evidence import Evidence
 from gpuanom.scoring.evidence.null import Null
 from gpuanom.scoring.judged.ccd_grid import LEAST_CCDS
@@ -101,7 +101,7 @@ def levels(measured: Measured, null: Null, found: Evidence, settings: Settings, 
         # What is wrong with all stars of the exposure is not on one CCD.
         whole = np.array([j.of_all_stars for j in found.statistics], dtype=bool)
         alone &= ~(found.of_statistics[whole] >= limits.bad).any(axis=0)
-        alone &= ~cause_choice.is_of_all_ccds(found.statistics, found.of_statistics, limits.bad)
+        alone &= ~light_patches.is_of_all_ccds(found.statistics, found.of_statistics, limits.bad)
         of_exposures = np.full(evidence.size, LEVELS.index(OK))
         of_exposures[evidence >= limits.check] = LEVELS.index(CHECK)
         of_exposures[evidence >= limits.bad] = LEVELS.index(BAD)
