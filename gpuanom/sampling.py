@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
+from operator import add, methodcaller
 from typing import Literal
 
 import numpy as np
@@ -27,15 +29,15 @@ def _with_length(text: str) -> bytes:
     return len(content).to_bytes(4, "little") + content
 
 
-def keys(seed: int, exposure: str, ccds: Sequence[str], purpose: Purpose) -> npt.NDArray[np.uint64]:
+def keys(seed: int, exposures: Sequence[str], ccds: Sequence[str], purpose: Purpose) -> npt.NDArray[np.uint64]:
     """Return the keys of the random numbers of several CCDs for one purpose (METHOD.md 6).
 
     Parameters
     ----------
     seed : int
         The setting `seed`.
-    exposure : str
-        Id of the exposure.
+    exposures : sequence of str
+        Id of the exposure of each CCD.
     ccds : sequence of str
         Ids of the CCDs.
     purpose : str
@@ -47,15 +49,14 @@ def keys(seed: int, exposure: str, ccds: Sequence[str], purpose: Purpose) -> npt
         BLAKE2b-128 of seed, exposure, CCD and purpose: two little-endian words of 64 bits. Each of the four is preceded
         by its length in the hashed message, so that different ones never share a key.
     """
-    # What the CCDs have in common is hashed once.
-    common = hashlib.blake2b(_with_length(str(seed)) + _with_length(exposure), digest_size=16)
-    end = _with_length(purpose)
-    digests = []
-    for ccd in ccds:
-        of_ccd = common.copy()
-        of_ccd.update(_with_length(ccd) + end)
-        digests.append(of_ccd.digest())
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64).reshape(-1, 2)
+    # What the CCDs of an exposure have in common is hashed once. Functions written in C go through the CCDs, since a
+    # loop would hold the interpreter's lock several times as long.
+    begin, end = _with_length(str(seed)), _with_length(purpose)
+    common = {exposure: hashlib.blake2b(begin + _with_length(exposure), digest_size=16) for exposure in set(exposures)}
+    hashes = list(map(methodcaller("copy"), map(common.__getitem__, exposures)))
+    list(map(hashlib.blake2b.update, hashes, map(add, map(_with_length, ccds), repeat(end))))
+    digests = b"".join(map(hashlib.blake2b.digest, hashes))
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64).reshape(-1, 2)
 
 
 def stream(seed: int, exposure: str, ccd: str, purpose: Purpose) -> np.random.Philox:
@@ -66,7 +67,7 @@ def stream(seed: int, exposure: str, ccd: str, purpose: Purpose) -> np.random.Ph
     seed, exposure, ccd, purpose
         As for `keys`.
     """
-    return np.random.Philox(key=keys(seed, exposure, [ccd], purpose)[0])
+    return np.random.Philox(key=keys(seed, [exposure], [ccd], purpose)[0])
 
 
 def span(size: int, margin: int) -> int:

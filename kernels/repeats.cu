@@ -17,9 +17,9 @@
 #include "common.cuh"
 
 constexpr int MAXIMA_A_TILE = 4, MAXIMA_A_CCD = 1024, MAXIMUM_REACH = 3, PAIR_BIN = 2,
-              PAIR_REACH = 256, PAIR_BACK = 32, PAIR_COLUMNS = 256, TILES_A_BLOCK = 128,
-              CHOOSERS = 1024, MAX_TILE = 32, ROWS_AT_ONCE = 8, DIGIT = 11, BINS = 1 << DIGIT,
-              SQUARE = 2 * MAXIMUM_REACH + 1, WARPS = TILES_A_BLOCK / WARP;
+              PAIR_REACH = 256, PAIR_BACK = 32, PAIR_ROWS = 144, PAIR_COLUMNS = 256,
+              TILES_A_BLOCK = 128, CHOOSERS = 1024, MAX_TILE = 32, ROWS_AT_ONCE = 8, DIGIT = 11,
+              BINS = 1 << DIGIT, SQUARE = 2 * MAXIMUM_REACH + 1, WARPS = TILES_A_BLOCK / WARP;
 
 // The bits of gpuanom.records.Turn.
 enum Turn : int { QUARTER = 1, MIRRORED = 2 };
@@ -310,15 +310,15 @@ extern "C" __global__ void __launch_bounds__(1024, 1)
     if (threadIdx.x == 0) n_maxima[ccd] = n;
 }
 
-// The histogram of the differences of positions, added over the CCDs.
+// The histograms of the differences of positions, added over the CCDs of each exposure.
 //
 // Arguments
 //   listed      (n_ccd, 1024) int32, y nx + x: as repeats_list leaves it
 //   n_maxima    (n_ccd,) int64, number of maxima of each CCD
-//   turns       (n_ccd,) int64, Turn of each CCD
+//   of_ccds     (2, n_ccd) int64, Turn of each CCD; number of the exposure of each CCD
 //   tile        int32, pixels: side of a tile; no row is further above the rows before it
 //   nx          int32, pixels: columns of a CCD
-//   pairs       in and out, (144, 256) int32, number of pairs: these are added
+//   pairs       in and out, (n_exposure, 144, 256) int32, number of pairs: these are added
 //
 // Launch     grid (blocks, n_ccd), block (256). The positions of a CCD lie in shared memory (8
 //            KiB); the warps of all blocks share them, and a lane has one of those that follow,
@@ -326,10 +326,11 @@ extern "C" __global__ void __launch_bounds__(1024, 1)
 // Bytes      4 for each maximum, once for each block; 4 read and written for each pair within 256
 //            pixels.
 extern "C" __global__ void __launch_bounds__(256)
-    repeats_pairs(const int* listed, const long long* n_maxima, const long long* turns, int tile,
+    repeats_pairs(const int* listed, const long long* n_maxima, const long long* of_ccds, int tile,
                   int nx, int* pairs) {
     __shared__ int ys[MAXIMA_A_CCD], xs[MAXIMA_A_CCD];
-    const int ccd = blockIdx.y, n = (int)n_maxima[ccd], turn = (int)turns[ccd];
+    const int ccd = blockIdx.y, n = (int)n_maxima[ccd], turn = (int)of_ccds[ccd];
+    pairs += of_ccds[gridDim.y + ccd] * PAIR_ROWS * PAIR_COLUMNS;
     const int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
     for (int i = threadIdx.x; i < n; i += blockDim.x) {
         const int place = listed[ccd * MAXIMA_A_CCD + i];

@@ -78,7 +78,8 @@ def steps(gpu: Backend, stack: CcdStack, exposure_ccds: list[Ccd], settings: Set
     _, ny, nx = stack.shape
 
     def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> Array:
-        keys = sampling.keys(1, "e", [ccd.name for ccd in exposure_ccds], purpose)
+        names = [ccd.name for ccd in exposure_ccds]
+        keys = sampling.keys(1, ["e"] * len(names), names, purpose)
         return gpu.points(keys, wanted * settings.draws, ny, nx, margin)
 
     fit, noise = drawn("background", settings.background_points), drawn("sigma", settings.sigma_points)
@@ -97,7 +98,7 @@ def steps(gpu: Backend, stack: CcdStack, exposure_ccds: list[Ccd], settings: Set
     gpu.profiles(profile_sums)
     gpu.lines(bins)
     gpu.shapes(stack, background, sources, settings)
-    gpu.repeats(stack, background, sources, turns, settings)
+    gpu.repeats(stack, background, sources, turns, np.zeros_like(turns), settings)
     return sources
 
 

@@ -227,7 +227,7 @@ def counted_by_device(case: Case) -> tuple[Case, dict[str, int]]:
     gpu = GpuBackend()
 
     def drawn(purpose: sampling.Purpose, wanted: int, margin: int = 0) -> Array:
-        return gpu.points(sampling.keys(1, "e", ["1"], purpose), case.draws * wanted, case.ny, case.nx, margin)
+        return gpu.points(sampling.keys(1, ["e"], ["1"], purpose), case.draws * wanted, case.ny, case.nx, margin)
 
     stack = gpu.prepare([Ccd("1", image.astype(np.float32))], 1)
     with counting() as records:

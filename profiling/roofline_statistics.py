@@ -39,7 +39,7 @@ def counted(shape: tuple[int, int]) -> dict[str, np.ndarray]:
     stack = gpu.prepare([Ccd("1", scene.ccd(shape))], 1)
 
     def drawn(purpose: sampling.Purpose, wanted: int):
-        return gpu.points(sampling.keys(1, "e", ["1"], purpose), 2 * wanted, *shape, 0)
+        return gpu.points(sampling.keys(1, ["e"], ["1"], purpose), 2 * wanted, *shape, 0)
 
     points = drawn("background", settings.background_points), drawn("sigma", settings.sigma_points)
     background = gpu.background(stack, *points, settings)
@@ -50,7 +50,7 @@ def counted(shape: tuple[int, int]) -> dict[str, np.ndarray]:
         gpu.profiles(profile_sums)
         gpu.lines(bins)
         gpu.shapes(stack, background, sources, settings)
-        gpu.repeats(stack, background, sources, np.zeros(1, np.int64), settings)
+        gpu.repeats(stack, background, sources, *np.zeros((2, 1), np.int64), settings)
         gpu.stream.synchronize()
     found: dict[str, np.ndarray] = {}
     for one in records:

@@ -15,7 +15,7 @@ from gpuanom.backends.cpu.points import points
 
 def drawn(seed, exposure, ccd, purpose, n, shape, margin=0):
     """y and x of random points of a CCD."""
-    return points(sampling.keys(seed, exposure, [ccd], purpose), n, *shape, margin)[0].T
+    return points(sampling.keys(seed, [exposure], [ccd], purpose), n, *shape, margin)[0].T
 
 
 def polynomial_terms(y, x, shape):

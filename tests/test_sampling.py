@@ -36,7 +36,7 @@ def philox_words(key, n):
 
 def points(seed, exposure, ccd, purpose, n, ny, nx, margin=0):
     """The points of one CCD on the CPU; tests/steps/test_points.py compares both backends."""
-    return CpuBackend().points(sampling.keys(seed, exposure, [ccd], purpose), n, ny, nx, margin)[0]
+    return CpuBackend().points(sampling.keys(seed, [exposure], [ccd], purpose), n, ny, nx, margin)[0]
 
 
 def test_points_from_first_principles():

@@ -286,6 +286,7 @@ class Backend(Device, Protocol):
         background: Background,
         sources: Sources,
         turns: npt.NDArray[np.int64],
+        exposures: npt.NDArray[np.int64],
         settings: Settings,
     ) -> Repeats:
         """Count the differences of the positions of bright maxima within each CCD (METHOD.md 11).
@@ -300,13 +301,15 @@ class Backend(Device, Protocol):
             Of the same CCDs, as `sources` returned them, with the brightest values of the tiles.
         turns : host ndarray, (n_ccd,) int64
             `Turn` of each CCD.
+        exposures : host ndarray, (n_ccd,) int64
+            Number of the exposure of each CCD, from 0 on: pairs are counted exposure by exposure.
         settings : Settings
             `stamp_size` is twice the side of a tile.
 
         Returns
         -------
         Repeats
-            Counts of the whole stack. Parity: exact for equal `background` and `sources`.
+            Counts of each exposure up to the largest number. Parity: exact for equal `background` and `sources`.
         """
         ...
 

@@ -5,8 +5,10 @@ A lane runs the steps on its stack and lets go of the device; the statistics are
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +30,7 @@ from gpuanom.records import (
     Singles,
     Sources,
 )
+from gpuanom.records.attributes import attributes
 from gpuanom.settings import Settings
 from gpuanom.statistics import background_map, crosstalk, lines, profiles, shapes, spectrum
 from gpuanom.statistics.listed import NAMES
@@ -42,6 +45,8 @@ class StatisticArrays:
     repeats: Repeats
     turns: Integers
     """`Turn` of each CCD, from its axes to those of the focal plane; always on the host."""
+    exposures: Integers
+    """Number of the exposure of each CCD, among those that are measured together; always on the host."""
     profiles: Profiles
     line_ends: Array
     """From `gpuanom.backends.protocol.Backend.lines`."""
@@ -83,13 +88,13 @@ class StackParts:
 
 @dataclass(frozen=True, eq=False)
 class Maxima:
-    """Pairs of maxima and numbers of maxima, which are counted over a whole stack.
+    """Pairs of maxima and numbers of maxima, which are counted over the CCDs that a stack has of an exposure.
 
     Attributes
     ----------
     pairs : ndarray, (PAIR_ROWS, PAIR_COLUMNS) int32
     n_maxima : int
-        Of those CCDs of the stack that could be decoded.
+        Of those of the CCDs that could be decoded.
     """
 
     pairs: Integers
@@ -107,8 +112,8 @@ class StackStatistics:
         None once `make_parts` has made the parts.
     parts : StackParts or None
         None until then, and where no CCD of the stack could be measured.
-    maxima : Maxima or None
-        None until then.
+    maxima : dict of int to Maxima
+        Of each exposure, by its number; empty until then.
     rows : dict of int to int
         The row in `parts` of each row of `arrays`.
     """
@@ -116,7 +121,7 @@ class StackStatistics:
     def __init__(self) -> None:
         self.arrays: StatisticArrays | None = None
         self.parts: StackParts | None = None
-        self.maxima: Maxima | None = None
+        self.maxima: dict[int, Maxima] = {}
         self.rows: dict[int, int] = {}
 
 
@@ -129,14 +134,23 @@ class CcdOfStack(NamedTuple):
         Shared by the CCDs of a stack.
     number : int
         Of the CCD in the stack: its row of the arrays that the steps gave.
+    exposure : int
+        Number of the CCD's exposure, among those that are measured together.
     """
 
     stack: StackStatistics
     number: int
+    exposure: int
 
 
 def statistic_arrays(
-    stack: CcdStack, background: Background, sources: Sources, turns: Integers, settings: Settings, backend: Backend
+    stack: CcdStack,
+    background: Background,
+    sources: Sources,
+    turns: Integers,
+    exposures: Integers,
+    settings: Settings,
+    backend: Backend,
 ) -> StatisticArrays | None:
     """Run the steps of the statistics on a stack.
 
@@ -147,6 +161,8 @@ def statistic_arrays(
     sources : Sources
     turns : ndarray, (n_ccd,) int64
         `Turn` of each CCD.
+    exposures : ndarray, (n_ccd,) int64
+        Number of the exposure of each CCD, among those that are measured together.
     settings : Settings
     backend : Backend
 
@@ -161,8 +177,9 @@ def statistic_arrays(
     return StatisticArrays(
         patterns,
         backend.shapes(stack, background, sources, settings),
-        backend.repeats(stack, background, sources, turns, settings),
+        backend.repeats(stack, background, sources, turns, exposures, settings),
         turns,
+        exposures,
         backend.profiles(profile_sums),
         backend.lines(bins),
     )
@@ -173,14 +190,13 @@ def without_saturated(
     stack: CcdStack,
     background: Background,
     sources: Sources,
-    turns: Integers,
     settings: Settings,
     backend: Backend,
 ) -> StatisticArrays:
     """Count the pairs of maxima of a stack again without the CCDs that are unusable because they are mostly saturated.
 
     Such a CCD may have a background and maxima where the rest of it is sky. All its other arrays are left unused, but
-    pairs are one sum over the stack.
+    pairs are one sum over the CCDs of an exposure.
 
     Parameters
     ----------
@@ -188,8 +204,6 @@ def without_saturated(
         From `statistic_arrays`, on the host.
     stack, background, sources : CcdStack, Background, Sources
         On the device.
-    turns : ndarray, (n_ccd,) int64
-        `Turn` of each CCD.
     settings : Settings
     backend : Backend
 
@@ -202,37 +216,39 @@ def without_saturated(
     with backend.working():
         saturated = sources.n_saturated / (ny * nx) > MOSTLY
         sigma, usable = np.where(saturated, np.nan, background.sigma), background.usable & ~saturated
-    found = backend.repeats(stack, replace(background, sigma=sigma, usable=usable), sources, turns, settings)
+    background = replace(background, sigma=sigma, usable=usable)
+    found = backend.repeats(stack, background, sources, arrays.turns, arrays.exposures, settings)
     return replace(arrays, repeats=backend.to_host(found))
 
 
-def make_parts(records: Iterable[CcdMeasurement]) -> None:
-    """Make what CCDs contribute to the statistics of their exposure, in the `StackStatistics` that the records name.
+def make_parts(records: Sequence[CcdMeasurement]) -> None:
+    """Make what CCDs contribute to the statistics of their exposures, in the `StackStatistics` that the records name.
 
     The straight lines are judged with those of the other CCDs, when all of them are measured, and the statistics of
     the CCDs are complete then (`gpuanom.measuring.exposure_record`).
 
     Parameters
     ----------
-    records : iterable of CcdMeasurement
+    records : sequence of CcdMeasurement
         From `gpuanom.measuring.exposure.measure_group`: all CCDs of a stack, which are worked on together, since each
         call of a native loop holds the interpreter's lock for a moment.
     """
-    stacks: dict[StackStatistics, list[CcdMeasurement]] = {}
-    for record in records:
-        if record.parts is not None:
-            stacks.setdefault(record.parts.stack, []).append(record)
-    for stack, of_stack in stacks.items():
+    parts, statuses, shapes = attributes(records, "parts", "status", "shape")
+    for stack in dict.fromkeys(map(itemgetter(0), filter(None, parts))):
         if stack.arrays is None:
             continue  # the parts of this stack were made before
         arrays, stack.arrays = stack.arrays, None
-        measured = [record.parts.number for record in of_stack if record.status == "ok"]
+        of_stack = [i for i, part in enumerate(parts) if part is not None and part.stack is stack]
+        numbers = [parts[i].number for i in of_stack]
+        measured = list(compress(numbers, map("ok".__eq__, map(statuses.__getitem__, of_stack))))
         if measured:
-            stack.parts = _stack_parts(arrays, measured, of_stack[0].shape)
+            stack.parts = _stack_parts(arrays, measured, shapes[of_stack[0]])
         stack.rows = dict(zip(measured, range(len(measured)), strict=True))
-        # A copy, since the arrays of a stack lie in one piece of memory.
-        n_maxima = int(arrays.repeats.n_maxima[[record.parts.number for record in of_stack]].sum())
-        stack.maxima = Maxima(np.array(arrays.repeats.pairs), n_maxima)
+        exposures = arrays.exposures[numbers]
+        n_maxima = np.bincount(exposures, arrays.repeats.n_maxima[numbers])
+        for exposure in np.unique(exposures).tolist():
+            # A copy, since the arrays of a stack lie in one piece of memory.
+            stack.maxima[exposure] = Maxima(np.array(arrays.repeats.pairs[exposure]), int(n_maxima[exposure]))
 
 
 def _stack_parts(arrays: StatisticArrays, chosen: list[int], shape: tuple[int, int]) -> StackParts:

@@ -1,11 +1,11 @@
-"""The CCDs of one exposure, group by group: what is done where memory does not suffice, or a CCD is damaged.
+"""CCDs, group by group: what is done where memory does not suffice, or a CCD is damaged.
 
 `gpuanom.measuring.stack` takes the CCDs of a group through the steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from gpuanom.fits.ccds.pixels import sums_on_device
 from gpuanom.measuring.ccd_record import unmeasured
 from gpuanom.measuring.ccd_statistics import make_parts
 from gpuanom.measuring.exposure_record import in_order
-from gpuanom.measuring.groups import groups, size_of
+from gpuanom.measuring.groups import FailedCcd, Group, groups
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stack import StackOutcome, measure_stack
 from gpuanom.measuring.stamp_hook import StampUse
@@ -25,7 +25,7 @@ from gpuanom.settings import Settings
 
 def measure_ccds(
     exposure: str,
-    ccds: Iterable[Ccd | CcdOnDisk | CcdFailure],
+    ccds: Sequence[Ccd | CcdOnDisk | CcdFailure],
     settings: Settings,
     backend: Backend,
     stamp_use: StampUse | None = None,
@@ -36,8 +36,8 @@ def measure_ccds(
     ----------
     exposure : str
         Id of the exposure; with each CCD's name it decides the random points.
-    ccds : iterable of Ccd, CcdOnDisk or CcdFailure
-        They are read one stack at a time, and each stack is freed when it has been measured.
+    ccds : sequence of Ccd, CcdOnDisk or CcdFailure
+        Those on disk are read one stack at a time, and each stack is freed when it has been measured.
     settings : Settings
     backend : Backend
     stamp_use : StampUse, optional
@@ -50,16 +50,15 @@ def measure_ccds(
         of them.
     """
     done: list[CcdMeasurement] = []
-    for group in groups(ccds, settings, backend):
-        measured = measure_group(exposure, group, settings, backend, stamp_use=stamp_use)
+    for group in groups(ccds, [0] * len(ccds), [exposure], settings, backend):
+        measured = measure_group(group, settings, backend, stamp_use=stamp_use)
         make_parts(measured)
         done += measured
     return in_order(done)
 
 
 def measure_group(
-    exposure: str,
-    group: Sequence[Ccd | CcdOnDisk] | CcdFailure,
+    group: Group | FailedCcd,
     settings: Settings,
     backend: Backend,
     readers: Readers | None = None,
@@ -69,48 +68,46 @@ def measure_group(
 
     Parameters
     ----------
-    exposure : str
-        Id of the exposure.
-    group : sequence of Ccd or CcdOnDisk, or CcdFailure
-        A group from `groups`.
+    group : Group or FailedCcd
+        From `groups`.
     settings : Settings
     backend : Backend
     readers : Readers, optional
         Threads that read the CCDs ahead; by default each CCD is read when its turn comes.
     stamp_use : StampUse, optional
-        What is done with the sources' stamps besides the steps.
+        What is done with the sources' stamps besides the steps; only where all CCDs are of one exposure.
 
     Returns
     -------
     list of CcdMeasurement
-        One for each CCD. `make_parts` goes on with them, without the backend.
+        One for each CCD, in the order of the group. `make_parts` goes on with them, without the backend.
     """
-    if isinstance(group, CcdFailure):
-        return [unmeasured(group, settings.bins)]
-    outcome = _try_to_measure(exposure, group, settings, backend, readers, stamp_use)
-    ny, nx = size_of(group[0])
+    if isinstance(group, FailedCcd):
+        return [unmeasured(group.failure, settings.bins)]
+    outcome = _try_to_measure(group, settings, backend, readers, stamp_use)
+    ny, nx = group.shape
     if outcome is None:
         backend.too_many(len(group), ny, nx)
-        if len(group) > 1:
-            half = len(group) // 2
-            parts = (group[:half], group[half:])
-            return [m for part in parts for m in measure_group(exposure, part, settings, backend, readers, stamp_use)]
+        if (half := len(group) // 2) > 0:
+            parts = (group.part(range(half)), group.part(range(half, len(group))))
+            return [m for part in parts for m in measure_group(part, settings, backend, readers, stamp_use)]
         # The memory that is missing may be in use by other lanes: measure once more while they wait.
-        outcome = _try_to_measure(exposure, group, settings, backend, readers, stamp_use, alone=True)
+        outcome = _try_to_measure(group, settings, backend, readers, stamp_use, alone=True)
     if outcome is None:
-        reason = f"CCD {group[0].name}: no memory for its {nx} x {ny} pixels (free some, or use another --device)"
-        return [unmeasured(CcdFailure(group[0].name, "out_of_memory", reason), settings.bins)]
+        name = group.ccds[0].name
+        reason = f"CCD {name}: no memory for its {nx} x {ny} pixels (free some, or use another --device)"
+        return [unmeasured(CcdFailure(name, "out_of_memory", reason), settings.bins)]
     measured, damaged, left = outcome
-    for item in damaged:
-        measured += _measure_decoded_by_host(exposure, item, settings, backend, stamp_use)
+    for number in damaged:
+        (measured[number],) = _measure_decoded_by_host(group.part([number]), settings, backend, stamp_use)
     if left:  # fewer than before, so that this comes to an end
-        measured += measure_group(exposure, left, settings, backend, readers, stamp_use)
-    return measured
+        again = measure_group(group.part(left), settings, backend, readers, stamp_use)
+        measured.update(zip(left, again, strict=True))
+    return list(map(measured.__getitem__, range(len(group))))
 
 
 def _try_to_measure(
-    exposure: str,
-    group: Sequence[Ccd | CcdOnDisk],
+    group: Group,
     settings: Settings,
     backend: Backend,
     readers: Readers | None,
@@ -121,24 +118,25 @@ def _try_to_measure(
     try:
         # Damaged pixels may hold NaN patterns of which even a cast warns; they are merely bad pixels.
         with backend.sharing(alone), np.errstate(invalid="ignore", over="ignore"):
-            return measure_stack(exposure, group, settings, backend, readers, stamp_use)
+            return measure_stack(group, settings, backend, readers, stamp_use)
     except MemoryError:
         return None  # outside of this block the error's traceback keeps no arrays alive any more
     except InputError as error:
-        # The backend cannot take CCDs of this shape; the other CCDs of the exposure are measured all the same.
-        refused = [CcdFailure(item.name, error.status, f"CCD {item.name}: {error}") for item in group]
-        return StackOutcome([unmeasured(failure, settings.bins) for failure in refused], [], [])
+        # The backend cannot take CCDs of this shape; the other CCDs of the exposures are measured all the same.
+        refused = [CcdFailure(ccd.name, error.status, f"CCD {ccd.name}: {error}") for ccd in group.ccds]
+        return StackOutcome(dict(enumerate(unmeasured(failure, settings.bins) for failure in refused)), [], [])
 
 
 def _measure_decoded_by_host(
-    exposure: str, item: Ccd | CcdOnDisk, settings: Settings, backend: Backend, stamp_use: StampUse | None
+    group: Group, settings: Settings, backend: Backend, stamp_use: StampUse | None
 ) -> list[CcdMeasurement]:
-    """Measure a CCD that the device could not decode: the host decodes it, and says what is damaged."""
+    """Measure a CCD that the device could not decode: the host decodes the image, and says what is damaged."""
+    (item,), (exposure,) = group.ccds, group.exposures
     if isinstance(item, Ccd):
         raise ValueError(f"CCD {item.name}: images as a file holds them come from files only")
     ccd = item.load()
     if isinstance(ccd, CcdFailure):
-        return measure_group(exposure, ccd, settings, backend, stamp_use=stamp_use)
+        return measure_group(FailedCcd(exposure, ccd), settings, backend, stamp_use=stamp_use)
     # The CCD is sound. Only the host can see that a program changed the pixels and kept the header.
     sums_on_device.no_longer()
-    return measure_group(exposure, [ccd], settings, backend, stamp_use=stamp_use)
+    return measure_group(Group([ccd], group.exposures, group.points_ids), settings, backend, stamp_use=stamp_use)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -63,26 +63,29 @@ def exposure_record(
     """
     ccds, statistics = in_order(done), None
     status, parts, names = attributes(ccds, "status", "parts", "name")
-    is_ok = [of_ccd == "ok" for of_ccd in status]
+    is_ok = list(map("ok".__eq__, status))
     measured = list(compress(parts, is_ok))
     if settings.statistics and None not in measured:
         runs = _runs(measured)
         streaks = lines.ccd_statistics(_rows(runs, "lines", (0, 4)), _rows(runs, "turns", (0,)).tolist())
         positions = places(exposure.camera, names)
-        of_measured = [positions[name] for name in compress(names, is_ok)]
-        stacks = dict.fromkeys([of_ccd.stack for of_ccd in parts if of_ccd is not None])
-        values = _exposure_values(runs, streaks, of_measured, [stack.maxima for stack in stacks])
+        of_measured = list(map(positions.__getitem__, compress(names, is_ok)))
+        stacks = dict.fromkeys(map(attrgetter("stack", "exposure"), filter(None, parts)))
+        maxima = [stack.maxima[number] for stack, number in stacks]
+        values = _exposure_values(runs, streaks, of_measured, maxima)
         statistics = ExposureStatistics(NAMES, values)
         of_ccds = iter(_ccd_statistics(runs, streaks))
-        statistics_of_ccds = [next(of_ccds) if ok else None for ok in is_ok]
-        ccds = tuple([changed(ccd, statistics=s, parts=None) for ccd, s in zip(ccds, statistics_of_ccds, strict=True)])
+        ccds = tuple(
+            [changed(ccd, statistics=next(of_ccds) if ccd.status == "ok" else None, parts=None) for ccd in ccds]
+        )
     return Measurement(exposure, ccds, settings.fingerprint(), model, statistics)
 
 
 def _runs(parts: Sequence[CcdOfStack]) -> list[_Run]:
     """Those of the measured CCDs that follow each other and are of one stack together."""
     return [
-        (stack.parts, [stack.rows[number] for _, number in run]) for stack, run in groupby(parts, key=itemgetter(0))
+        (stack.parts, list(map(stack.rows.__getitem__, map(itemgetter(1), run))))
+        for stack, run in groupby(parts, key=itemgetter(0))
     ]
 
 
@@ -106,7 +109,7 @@ def _exposure_values(
     positions : sequence of Position
         Of each CCD in the focal plane.
     maxima_of_stacks : sequence of Maxima
-        Of each stack of the exposure.
+        Of the exposure's CCDs in each of its stacks.
     """
     pairs = np.zeros((PAIR_ROWS, PAIR_COLUMNS), dtype=np.int64)
     for maxima in maxima_of_stacks:

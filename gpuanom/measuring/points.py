@@ -15,14 +15,14 @@ Step = Literal["background", "sigma", "gradients"]
 
 
 def draw_points(
-    exposure: str, ccds: Sequence[str], step: Step, ny: int, nx: int, settings: Settings, backend: Backend
+    exposures: Sequence[str], ccds: Sequence[str], step: Step, ny: int, nx: int, settings: Settings, backend: Backend
 ) -> Array:
     """Draw the random points of CCDs for one step, where the backend works (METHOD.md 6).
 
     Parameters
     ----------
-    exposure : str
-        Id of the exposure that decides the points (`gpuanom.records.Exposure.points_id`).
+    exposures : sequence of str
+        For each CCD the id of its exposure that decides the points (`gpuanom.records.Exposure.points_id`).
     ccds : sequence of str
         Names of the CCDs.
     step : str
@@ -44,5 +44,5 @@ def draw_points(
         "sigma": (settings.sigma_points, 0),
         "gradients": (settings.gradient_points, settings.patch_size // 2),
     }[step]
-    keys = sampling.keys(settings.seed, exposure, ccds, step)
+    keys = sampling.keys(settings.seed, exposures, ccds, step)
     return backend.points(keys, wanted * settings.draws, ny, nx, margin)

@@ -15,9 +15,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from gpuanom.backends.choice import choose
@@ -51,16 +51,52 @@ class _Forwarded(logging.Handler):
         self._answers.send("log", record.levelno, record.getMessage())
 
 
-def _receive(requests: Connection, waiting: SimpleQueue[tuple[int, Exposure | None] | BaseException]) -> None:
-    """Read requests until the last one, or until the error that ends them, which is put where the requests are put."""
-    try:
-        while True:
-            number, exposure = requests.recv()
-            waiting.put((number, exposure))
-            if exposure is None:
-                return
-    except BaseException as error:
-        waiting.put(error)
+class _Requested:
+    """The exposures that the other process asks for, as they come; an `ExposureSource`.
+
+    Parameters
+    ----------
+    requests : Connection
+    """
+
+    def __init__(self, requests: Connection) -> None:
+        self._waiting: SimpleQueue[tuple[int, Exposure | None] | BaseException] = SimpleQueue()
+        self._numbers: dict[int, int] = {}
+        # Requests are read as they come. A pipe holds 64 KiB: if this program read requests only when it measures the
+        # next exposure, both processes could wait for ever, each for the other one to read what does not fit its pipe.
+        threading.Thread(target=self._receive, args=(requests,), name="gpuanom-requests", daemon=True).start()
+
+    def _receive(self, requests: Connection) -> None:
+        """Read requests until the last one, or until the error that ends them."""
+        try:
+            exposure: Exposure | None
+            while True:
+                number, exposure = requests.recv()
+                self._waiting.put((number, exposure))
+                if exposure is None:
+                    return
+        except BaseException as error:
+            self._waiting.put(error)
+
+    def take(self, wait: bool = True) -> Exposure | None:
+        """See `ExposureSource.take`; who waits is told of the error that ended the requests."""
+        with suppress(Empty):
+            request = self._waiting.get(block=wait)
+            if not isinstance(request, BaseException) and request[1] is not None:
+                self._numbers[id(request[1])] = request[0]
+                return request[1]
+            self._waiting.put(request)  # the end, for whoever asks next
+            if wait and isinstance(request, BaseException):
+                raise request
+        return None
+
+    def n_left(self) -> int | None:
+        """See `ExposureSource.n_left`: the other process knows."""
+        return None
+
+    def number(self, exposure: Exposure) -> int:
+        """Return the number by which the other process asked for an exposure."""
+        return self._numbers.pop(id(exposure))
 
 
 def serve(requests: Connection, answers: _Answers) -> None:
@@ -81,30 +117,16 @@ def serve(requests: Connection, answers: _Answers) -> None:
     log.setLevel(job.level)
     log.addHandler(_Forwarded(answers))
     log.propagate = False
-    numbers: dict[int, int] = {}
-    waiting: SimpleQueue[tuple[int, Exposure | None] | BaseException] = SimpleQueue()
-
-    def exposures() -> Iterator[Exposure]:
-        while not isinstance(request := waiting.get(), BaseException):
-            number, exposure = request
-            if exposure is None:
-                return
-            numbers[id(exposure)] = number
-            yield exposure
-        raise request
-
-    # Requests are read as they come. A pipe holds 64 KiB: if this program read requests only when it measures the next
-    # exposure, both processes could wait for ever, each for the other one to read what does not fit its pipe.
-    threading.Thread(target=_receive, args=(requests, waiting), name="gpuanom-requests", daemon=True).start()
+    requested = _Requested(requests)
     try:
         backends, _ = choose(job.device)
         for backend in backends:
             backend.limit_memory(job.n_bytes)
         with Threads(job.settings, backends, job.threads, lambda text: answers.send("debug", text)) as running:
             answers.send("ready")
-            for exposure, result, seconds in running.measured(exposures()):
+            for exposure, result, seconds in running.measured(requested):
                 # The exposure itself is on the other side already, as the same object that the user's tables name.
-                answers.send(numbers.pop(id(exposure)), result, seconds)
+                answers.send(requested.number(exposure), result, seconds)
     except DeviceError as error:
         answers.send("broken", str(error))
     except (EOFError, OSError):

@@ -23,6 +23,7 @@ from typing import Self
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import DeviceError, SettingsError, printable
 from gpuanom.measuring.threads import READERS, Threads
+from gpuanom.measuring.together import most_together
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.system import python_command, python_environment
@@ -132,8 +133,7 @@ class Processes:
             yield from own.measured(exposures)
             return
         n_further = (n_processes - 1) * len(self._backends)
-        # What a further process works on, for its one device, and an exposure that waits there. With fewer it would
-        # wait for another exposure for ever, and finish none.
+        # What a further process works on, for its one device, and what waits there.
         ahead = (own.most_underway - 1) // len(self._backends) + 2
         source = _ExposureQueue(exposures, own.most_underway + n_further * ahead + MOST_NOT_STORED)
         done = self._done
@@ -154,7 +154,7 @@ class Processes:
                 if result is None:
                     running -= 1
                     continue
-                source.stored()
+                source.stored(result[1])
                 yield result
             # A process that ended early may have given exposures back after the others found none left.
             yield from own.measured(source.rest())
@@ -181,7 +181,7 @@ def _measure_in_this_process(
     threads: Threads, source: _ExposureQueue, done: SimpleQueue[Done | BaseException | None]
 ) -> None:
     try:
-        for result in threads.measured(iter(source.take, None)):
+        for result in threads.measured(source):
             done.put(result)
         done.put(None)
     except BaseException as error:
@@ -195,30 +195,49 @@ class _ExposureQueue:
     ----------
     exposures : iterable of Exposure
     most : int
-        The largest number of exposures that are taken and not stored yet.
+        The largest number of exposures that are taken and not stored yet; where exposures are small, so that several
+        share a stack, as many times more.
+
+    Attributes
+    ----------
+    together : int
+        How many exposures share a stack, of the camera whose exposures have the most CCDs; 1 until one is measured.
     """
 
     def __init__(self, exposures: Iterable[Exposure], most: int) -> None:
         self._waiting = deque(exposures)
         self._most_underway, self._n_underway, self._closed = most, 0, False
+        self.together, self._n_ccd = 1, 0
         # `with` takes the plain lock: to enter a condition is a function of Python, and an interrupt at its end would
         # leave the lock taken for ever.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
 
-    def take(self) -> Exposure | None:
-        """Wait until one more exposure may be under way, and return it; None when no exposure is left."""
+    def take(self, wait: bool = True) -> Exposure | None:
+        """Return an exposure once one more may be under way; see `gpuanom.measuring.together.ExposureSource.take`."""
         with self._lock:
-            self._changed.wait_for(lambda: self._closed or not self._waiting or self._n_underway < self._most_underway)
-            if self._closed or not self._waiting:
+            if wait:
+                self._changed.wait_for(self._is_next_there)
+            if self._closed or not self._waiting or not self._is_next_there():
                 return None
             self._n_underway += 1
             return self._waiting.popleft()
 
-    def stored(self) -> None:
+    def _is_next_there(self) -> bool:
+        is_last = self._closed or not self._waiting
+        return is_last or self._n_underway < self._most_underway * self.together
+
+    def n_left(self) -> int | None:
+        """Return None: other processes take from the list as well, as many as they can."""
+        return None
+
+    def stored(self, measured: Measurement | Failure) -> None:
         """Note that an exposure which was taken is stored."""
         with self._lock:
             self._n_underway -= 1
+            if isinstance(measured, Measurement) and len(measured.ccds) > self._n_ccd:
+                self._n_ccd = len(measured.ccds)
+                self.together = most_together(self._n_ccd)
             self._changed.notify_all()
 
     def give_back(self, exposures: Iterable[Exposure]) -> None:
@@ -250,7 +269,7 @@ class _FurtherProcess:
     ----------
     job : Job
     ahead : int
-        Exposures that it has at a time.
+        Exposures that it has at a time; where several share a stack, as many times more.
     source : _Source
     done : SimpleQueue
         The queue for measurements; at the end None is put there, or the error of the device.
@@ -298,7 +317,7 @@ class _FurtherProcess:
                 return
             number, more = 0, True
             while True:
-                while more and len(underway) < self._ahead:
+                while more and len(underway) < self._ahead * self._source.together:
                     exposure = self._source.take()
                     if exposure is not None:
                         underway[number] = exposure

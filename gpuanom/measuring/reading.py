@@ -1,9 +1,11 @@
-"""The CCDs of a group, read one after the other or several at a time, for the device that measures them."""
+"""The CCDs of a group, read one by one or several at a time, for the device that measures them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import cast
+from functools import partial
+from itertools import groupby
+from typing import TypeAlias, cast
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from gpuanom import nvtx as ranges
 from gpuanom.backends.protocol import Backend
 from gpuanom.encoded import BytesOnDisk, RawImage, RiceImage
 from gpuanom.fits import CcdsOnDisk
-from gpuanom.measuring.groups import size_of
+from gpuanom.measuring.groups import Group
 from gpuanom.measuring.readahead import Readers, read_together
 from gpuanom.records import NO_PIXELS, Ccd, CcdFailure, CcdOnDisk, CcdsTogether
 from gpuanom.set_at_once import changed
@@ -30,76 +32,104 @@ class GroupReading:
 
     Attributes
     ----------
-    items : list of Ccd or CcdOnDisk
-        The items of the group whose CCDs could be read.
+    read : list of int
+        The CCDs of the group that could be read, by their numbers in the group.
     ccds : list of Ccd
-        The CCDs of these items without their pixels.
-    failures : list of CcdFailure
-        The others.
+        These CCDs without their pixels.
+    failures : dict of int to CcdFailure
+        The others, by their numbers in the group.
     """
 
     def __init__(self, backend: Backend, readers: Readers | None) -> None:
         self.backend, self.readers = backend, readers
-        self.items: list[Ccd | CcdOnDisk] = []
+        self.read: list[int] = []
         self.ccds: list[Ccd] = []
-        self.failures: list[CcdFailure] = []
+        self.failures: dict[int, CcdFailure] = {}
         self._on_disk: dict[int, BytesOnDisk] = {}
-        """Where the images lie that the device may read from disk by itself, by their numbers in `items`."""
+        """Where the images lie that the device may read from disk by itself, by their places in `read`."""
 
     def changed_on_disk(self) -> set[int]:
-        """Those of `items` whose files were written to before the device had read them; asked afterwards."""
+        """Return which of `read`, by place, are of files that were written to before the device had read them."""
         return {i for i, place in self._on_disk.items() if not place.is_unchanged()}
 
-    def __call__(self, group: Sequence[Ccd | CcdOnDisk]) -> Iterator[Ccd | CcdsTogether]:
+    def __call__(self, group: Group) -> Iterator[Ccd | CcdsTogether]:
         """Yield the CCDs that can be read, in order."""
-        n, task = self._several(group)
-        starts = range(0, len(group), n)
-        read: Iterable[CcdsTogether | list[Ccd | CcdFailure]] = map(task, starts)
+        tasks = self._tasks(group)
+        found: Iterable[_Found] = map(_run, tasks)
         if self.readers is not None and len(group) > 1:
-            read = self.readers.ahead(task, starts)
-        for start, found in zip(starts, read, strict=True):
-            items = group[start : start + n]
-            if isinstance(found, CcdsTogether):
-                self.items += items
-                self.ccds += [changed(ccd, bad=None) if ccd.bad is not None else ccd for ccd in found.ccds]
-                yield found
-            else:
-                yield from self._one_by_one(items, found)
-            del found
+            found = self.readers.ahead(_run, tasks)
+        number = 0
+        for of_task in found:
+            while of_task:  # nothing here knows a CCD any more when the device has it
+                part = of_task.pop(0)
+                if isinstance(part, CcdsTogether):
+                    self.read += range(number, number + len(part.ccds))
+                    self.ccds += [changed(ccd, bad=None) if ccd.bad is not None else ccd for ccd in part.ccds]
+                    number += len(part.ccds)
+                    yield part
+                elif (ccd := self._noted(number, part)) is not None:
+                    number += 1
+                    yield ccd
+                    del ccd
+                else:
+                    number += 1
+                del part
 
-    def _one_by_one(self, items: Sequence[Ccd | CcdOnDisk], found: list[Ccd | CcdFailure]) -> Iterator[Ccd]:
-        for item in items:
-            ccd = found.pop(0)
-            if isinstance(ccd, CcdFailure):
-                self.failures.append(ccd)
-                continue
-            if isinstance(ccd.image, RawImage | RiceImage) and ccd.image.on_disk is not None:
-                self._on_disk[len(self.items)] = ccd.image.on_disk
-            self.items.append(item)
-            self.ccds.append(changed(ccd, image=NO_PIXELS, bad=None))
-            yield ccd
-            del ccd
+    def _noted(self, number: int, ccd: Ccd | CcdFailure) -> Ccd | None:
+        """The CCD of that number in the group; None where a failure was noted in its place."""
+        if isinstance(ccd, CcdFailure):
+            self.failures[number] = ccd
+            return None
+        if isinstance(ccd.image, RawImage | RiceImage) and ccd.image.on_disk is not None:
+            self._on_disk[len(self.read)] = ccd.image.on_disk
+        self.read.append(number)
+        self.ccds.append(changed(ccd, image=NO_PIXELS, bad=None))
+        return ccd
 
-    def _several(
-        self, group: Sequence[Ccd | CcdOnDisk]
-    ) -> tuple[int, Callable[[int], CcdsTogether | list[Ccd | CcdFailure]]]:
-        """How many CCDs are read at a time, and a function that reads so many from one on."""
-        n = read_together(len(group)) if self.readers is not None else 1
-        if n == 1 or set(map(type, group)) != {CcdOnDisk} or not self.backend.takes_encoded:
-            return n, lambda start: [self._read(item) for item in group[start : start + n]]
-        together = CcdsOnDisk(cast("Sequence[CcdOnDisk]", group))
-        of_read = read_together(len(group), together.most_of_a_read)
+    def _tasks(self, group: Group) -> list[list[_Read]]:
+        """What is read before it is handed over: one CCD or several, of one exposure or of several small ones."""
+        n_together = read_together(len(group)) if self.readers is not None else 1
+        if n_together == 1 or set(map(type, group.ccds)) != {CcdOnDisk} or not self.backend.takes_encoded:
+            one_by_one: list[_Read] = [partial(self._one, ccd) for ccd in group.ccds]
+            return [one_by_one[start : start + n_together] for start in range(0, len(group), n_together)]
+        tasks: list[list[_Read]] = []
+        n_of_task = n_together
+        for _, numbers in groupby(range(len(group)), key=group.exposures.__getitem__):
+            of_exposure = list(map(group.ccds.__getitem__, numbers))
+            ccds, n_ccd = CcdsOnDisk(cast("list[CcdOnDisk]", of_exposure)), len(of_exposure)
+            most = read_together(len(group), ccds.most_of_a_read)
+            n_reads = -(-n_ccd // most)
+            n = -(-n_ccd // n_reads)
+            for start in range(0, n_ccd, n):
+                end = min(start + n, n_ccd)
+                if n_of_task + end - start > most:
+                    tasks.append([])
+                    n_of_task = 0
+                tasks[-1].append(partial(self._several, ccds, start, end))
+                n_of_task += end - start
+        return tasks
 
-        def load(start: int) -> CcdsTogether | list[Ccd | CcdFailure]:
-            with ranges.named("read"):
-                return together.load(start, min(start + of_read, len(group)), self.backend.room)
+    def _several(self, ccds: CcdsOnDisk, first: int, last: int) -> _Found:
+        with ranges.named("read"):
+            found = ccds.load(first, last, self.backend.room)
+        return [found] if isinstance(found, CcdsTogether) else [*found]
 
-        return of_read, load
-
-    def _read(self, item: Ccd | CcdOnDisk) -> Ccd | CcdFailure:
+    def _one(self, item: Ccd | CcdOnDisk) -> _Found:
         if isinstance(item, Ccd):
-            return item
+            return [item]
         with ranges.named("read"):
             if self.backend.takes_encoded:
-                return item.load(encoded=True, room=self.backend.room)
-            return item.load(out=workspace("image", size_of(item), np.float32))
+                return [item.load(encoded=True, room=self.backend.room)]
+            return [item.load(out=workspace("image", item.shape, np.float32))]
+
+
+_Found: TypeAlias = "list[CcdsTogether | Ccd | CcdFailure]"
+"""CCDs as they come from disk, in the order of the group."""
+
+_Read: TypeAlias = Callable[[], _Found]
+"""Reads one CCD, or several that follow each other."""
+
+
+def _run(task: Sequence[_Read]) -> _Found:
+    """Do what a thread does before it hands over CCDs."""
+    return [ccd for read in task for ccd in read()]

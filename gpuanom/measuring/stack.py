@@ -6,7 +6,6 @@ Patterns, shapes and repeats -> statistics (`gpuanom.measuring.ccd_statistics`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from gpuanom.measuring.ccd_statistics import (
     statistic_arrays,
     without_saturated,
 )
+from gpuanom.measuring.groups import Group
 from gpuanom.measuring.isophotes import isophote_moments
 from gpuanom.measuring.points import Step, draw_points
 from gpuanom.measuring.readahead import Readers
@@ -29,9 +29,7 @@ from gpuanom.measuring.streaks import without_streaks
 from gpuanom.records import (
     KINDS,
     Array,
-    Ccd,
     CcdMeasurement,
-    CcdOnDisk,
     CcdStack,
     Gradients,
     Integers,
@@ -51,22 +49,21 @@ class StackOutcome(NamedTuple):
 
     Attributes
     ----------
-    measured : list of CcdMeasurement
-        Also of CCDs that could not be read.
-    damaged : list of Ccd or CcdOnDisk
+    measured : dict of int to CcdMeasurement
+        By the numbers of the CCDs in their group; also of CCDs that could not be read.
+    damaged : list of int
         CCDs that the device could not decode, and those whose files were written to before the device had read them.
-    left : list of Ccd or CcdOnDisk
+    left : list of int
         CCDs that are to be measured once more without the damaged ones.
     """
 
-    measured: list[CcdMeasurement]
-    damaged: list[Ccd | CcdOnDisk]
-    left: list[Ccd | CcdOnDisk]
+    measured: dict[int, CcdMeasurement]
+    damaged: list[int]
+    left: list[int]
 
 
 def measure_stack(
-    exposure: str,
-    group: Sequence[Ccd | CcdOnDisk],
+    group: Group,
     settings: Settings,
     backend: Backend,
     readers: Readers | None,
@@ -76,7 +73,7 @@ def measure_stack(
 
     Parameters
     ----------
-    exposure, group, settings, backend, readers, stamp_use
+    group, settings, backend, readers, stamp_use
         As `gpuanom.measuring.exposure.measure_group` takes them.
 
     Returns
@@ -93,30 +90,30 @@ def measure_stack(
     reading = GroupReading(backend, readers)
     arriving = reading(group)
     first = next(arriving, None)
-    measured: list[CcdMeasurement] = []
-    damaged: list[Ccd | CcdOnDisk] = []
-    left: list[Ccd | CcdOnDisk] = []
+    measured: dict[int, CcdMeasurement] = {}
+    damaged: list[int] = []
+    left: list[int] = []
     if first is not None:
         stack = backend.prepare(chain((first,), arriving), len(group))
         del first
-        measured, undecoded = _measured(exposure, reading.ccds, stack, settings, backend, stamp_use)
+        records, undecoded = _measured(group, reading, stack, settings, backend, stamp_use)
         rewritten = reading.changed_on_disk()
         unsound = rewritten | undecoded
-        if unsound:
-            damaged = [reading.items[i] for i in sorted(unsound)]
-            sound = [i for i in range(len(measured)) if i not in unsound]
-            measured = [measured[i] for i in sound]
-            if rewritten and _wants_all_steps(stamp_use):
-                # The pairs of maxima are one sum over the stack, which holds pairs of pixels that were written
-                # meanwhile: all CCDs are measured again. (A CCD that could not be decoded has no maxima.)
-                measured, left = [], [reading.items[i] for i in sound]
-    measured = measured + [unmeasured(failure, settings.bins) for failure in reading.failures]
+        measured = {
+            number: m for i, (number, m) in enumerate(zip(reading.read, records, strict=True)) if i not in unsound
+        }
+        damaged = [reading.read[i] for i in sorted(unsound)]
+        if rewritten and _wants_all_steps(stamp_use):
+            # The pairs of maxima are one sum over an exposure, which holds pairs of pixels that were written
+            # meanwhile: all CCDs are measured again. (A CCD that could not be decoded has no maxima.)
+            measured, left = {}, list(measured)
+    measured.update((number, unmeasured(failure, settings.bins)) for number, failure in reading.failures.items())
     return StackOutcome(measured, damaged, left)
 
 
 def _measured(
-    exposure: str,
-    ccds: Sequence[Ccd],
+    group: Group,
+    reading: GroupReading,
     stack: CcdStack,
     settings: Settings,
     backend: Backend,
@@ -124,11 +121,13 @@ def _measured(
 ) -> tuple[list[CcdMeasurement], set[int]]:
     """The measurements of all CCDs of a stack, and the numbers of those that the device could not decode."""
     # The steps, queued on the device.
-    _, ny, nx = stack.shape
+    ccds, (_, ny, nx) = reading.ccds, stack.shape
     names, turned = attributes(ccds, "name", "turn")
     turns = np.array(turned, dtype=np.int64)
+    exposures = list(map(group.exposures.__getitem__, reading.read))
+    points_ids = list(map(group.points_ids.__getitem__, exposures))
     fit_points, sigma_points, gradient_points = (
-        draw_points(exposure, names, step, ny, nx, settings, backend) for step in STEPS_AT_POINTS
+        draw_points(points_ids, names, step, ny, nx, settings, backend) for step in STEPS_AT_POINTS
     )
     background = backend.background(stack, fit_points, sigma_points, settings)
     sources = backend.sources(stack, background, settings)
@@ -136,7 +135,8 @@ def _measured(
     histograms = [_empty(len(ccds), settings.bins)] * len(KINDS)
     arrays = None
     if _wants_all_steps(stamp_use):
-        arrays = statistic_arrays(stack, background, sources, turns, settings, backend)
+        numbers = np.array(exposures, dtype=np.int64)
+        arrays = statistic_arrays(stack, background, sources, turns, numbers, settings, backend)
         gradients = backend.gradients(stack, gradient_points, background, settings)
         histograms, n_gradients = _histograms(sources, gradients, turns, settings, backend), gradients.n_points
     reconstructions = None if stamp_use is None else stamp_use(names, stack, background, sources, settings, backend)
@@ -150,11 +150,11 @@ def _measured(
 
     # The records, made on the host.
     shared = StackStatistics()
-    parts = [None] * len(ccds) if arrays is None else list(map(CcdOfStack, repeat(shared), range(len(ccds))))
+    parts = [None] * len(ccds) if arrays is None else list(map(CcdOfStack, repeat(shared), range(len(ccds)), exposures))
     records = ccd_records(ccds, (int(ny), int(nx)), background, counted, histograms, settings, parts)
     if arrays is not None:
         if SATURATED in [record.status for record in records]:
-            arrays = without_saturated(arrays, stack, background_on_device, sources, turns, settings, backend)
+            arrays = without_saturated(arrays, stack, background_on_device, sources, settings, backend)
         shared.arrays = without_streaks(arrays, stack, background_on_device, settings, backend)
     if reconstructions is not None:
         records = [

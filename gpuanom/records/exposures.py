@@ -170,6 +170,12 @@ class Ccd:
     sky_axes: tuple[float, float, float, float] | None = None
     remark: str = ""
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ny, nx) of the image."""
+        ny, nx = self.image.shape
+        return ny, nx
+
     def __repr__(self) -> str:
         shape: tuple[int, ...] = getattr(self.image, "shape", ())
         size = f"{shape[1]} x {shape[0]} pixels" if len(shape) == 2 else f"of type {type(self.image).__name__}"
@@ -210,6 +216,11 @@ class CcdFailure:
     name: str
     status: str
     reason: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(0, 0): there is no image."""
+        return 0, 0
 
 
 class Load(Protocol):

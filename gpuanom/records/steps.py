@@ -133,11 +133,11 @@ class Repeats:
 
     Attributes
     ----------
-    pairs : Array, (PAIR_ROWS, PAIR_COLUMNS) int32
-        How many ordered pairs of maxima of one CCD differ by so much, added over the stack's CCDs,
-        in focal-plane axes. Bin [i, j] holds dy = 2 i - 32 and one more, dx = 2 j - 256 and one
-        more, in pixels (`gpuanom.backends.limits`). CCDs whose image could not be decoded on the
-        device are left out: they are measured again alone.
+    pairs : Array, (n_exposure, PAIR_ROWS, PAIR_COLUMNS) int32
+        How many ordered pairs of maxima of one CCD differ by so much, added over the CCDs that the
+        stack has of each exposure, in focal-plane axes. Bin [i, j] holds dy = 2 i - 32 and one
+        more, dx = 2 j - 256 and one more, in pixels (`gpuanom.backends.limits`). CCDs whose image
+        could not be decoded on the device are left out: they are measured again alone.
     n_maxima : Array, (n_ccd,) int64
         Number of maxima of each CCD, at most `gpuanom.backends.limits.MAXIMA_A_CCD`, the brightest.
     """

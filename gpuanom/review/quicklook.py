@@ -278,8 +278,8 @@ def _binned_rows(image: FloatImage, size: int, binning: int) -> FloatImage:
 
 def _background(exposure: str, ccd: Ccd, stack: CcdStack, settings: Settings, backend: Backend) -> Background:
     _, ny, nx = stack.shape
-    fit_points = draw_points(exposure, [ccd.name], "background", ny, nx, settings, backend)
-    sigma_points = draw_points(exposure, [ccd.name], "sigma", ny, nx, settings, backend)
+    fit_points = draw_points([exposure], [ccd.name], "background", ny, nx, settings, backend)
+    sigma_points = draw_points([exposure], [ccd.name], "sigma", ny, nx, settings, backend)
     return backend.background(stack, fit_points, sigma_points, settings)
 
 

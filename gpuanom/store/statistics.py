@@ -43,8 +43,7 @@ STATISTICS_TABLES = ("statistics", "beyond_patterns")
 _AT_ONCE = 32
 """Exposures whose statistics are put in place together: they stay in the cache of a core."""
 
-_NO_CELLS, _NO_STEPS = np.zeros(0, np.int8), np.zeros(0, np.float32)
-_EMPTY = CcdStatistics(_NO_STEPS, np.empty((0, 0), np.int8), _NO_STEPS, _NO_STEPS)
+_NO_CELLS, _NO_MAP, _NO_STEPS = np.zeros(0, np.int8), np.zeros((0, 0), np.int8), np.zeros(0, np.float32)
 
 
 class KeptStatistics:
@@ -269,12 +268,11 @@ def statistics_row(measurement: Measurement) -> tuple[Any, ...] | None:
     if of_exposure.shape != (len(names.exposures),):
         raise ValueError(f"{of_exposure.size} statistics of an exposure where there should be {len(names.exposures)}")
     ids, kept = attributes(measurement.ccds, "name", "statistics")
-    ccds = [of_ccd or _EMPTY for of_ccd in kept]
-    maps, row_steps, column_steps = attributes(ccds, "map", "row_steps", "column_steps")
-    nothing = np.full(len(names.ccds), np.nan, dtype=np.float32)
-    values = [nothing if of_ccd is _EMPTY else of_ccd.values for of_ccd in ccds]
-    sizes = zip(*attributes(ccds, "map.shape", "row_steps.size", "column_steps.size"), strict=True)
-    shapes = np.array([(*of_map, n_rows, n_columns) for of_map, n_rows, n_columns in sizes], dtype="<i4")
+    nothing = CcdStatistics(np.full(len(names.ccds), np.nan, np.float32), _NO_MAP, _NO_STEPS, _NO_STEPS)
+    ccds = [of_ccd or nothing for of_ccd in kept]
+    values, maps, row_steps, column_steps = attributes(ccds, "values", "map", "row_steps", "column_steps")
+    sizes = attributes(ccds, "map.shape", "row_steps.size", "column_steps.size")
+    shapes = np.column_stack([np.array(of_ccds, dtype="<i4") for of_ccds in sizes])
     steps = np.concatenate([_NO_STEPS, *itertools.chain.from_iterable(zip(row_steps, column_steps, strict=True))])
     return (
         names.text,

@@ -109,8 +109,9 @@ def dask_setup(_worker):
         job.choose = choose
     worker.first_unseen, worker.versions, worker.measured = hidden, versions, measured
 
-    def measure_group(exposure, *arguments, whole=measuring_threads.measure_group):
-        befall(exposure)
-        return whole(exposure, *arguments)
+    def measure_group(group, *arguments, whole=measuring_threads.measure_group):
+        for number in set(group.exposures):
+            befall(group.points_ids[number])
+        return whole(group, *arguments)
 
     measuring_threads.measure_group = measure_group

@@ -74,7 +74,7 @@ def every_step(gpu, stack, settings):
             gpu.profiles(patterns[1]),
             gpu.lines(patterns[2]),
             gpu.shapes(stack, background, sources, settings),
-            gpu.repeats(stack, background, sources, turns, settings),
+            gpu.repeats(stack, background, sources, turns, np.arange(len(turns)) // 2, settings),
         )
     )
 
@@ -97,13 +97,13 @@ def of_ccds(measured):
     """
     found, stacks = [], dict.fromkeys(ccd.parts.stack for ccd in measured)
     for ccd in measured:
-        of_stack, number = ccd.parts
+        of_stack, number, _ = ccd.parts
         row = of_stack.rows.get(number)
         stack = None if row is None else of_stack.parts
         shared = [] if stack is None else list(arrays(dataclasses.replace(stack, stars=None)))
         found += [dataclasses.replace(ccd, parts=None), [array[row] for array in shared]]
         found += [] if stack is None else [stack.stars.of_ccds([row])]
-    return [*found, sum(of_stack.maxima.pairs for of_stack in stacks)]
+    return [*found, sum(of_stack.maxima[0].pairs for of_stack in stacks)]
 
 
 def bits(record):

@@ -16,7 +16,7 @@ NAMES = ("N1", "S29", "")
 
 
 def drawn(backend, names, purpose, n, ny, nx, margin):
-    keys = sampling.keys(1, "c4d_123", names, purpose)
+    keys = sampling.keys(1, ["c4d_123"] * len(names), names, purpose)
     return backend.to_host((backend.points(keys, n, ny, nx, margin),))[0]
 
 

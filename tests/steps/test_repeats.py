@@ -21,16 +21,28 @@ SKY = (0.0,) * 6
 
 
 def repeated(
-    backend, images, bads=None, *, background=None, saturation=None, turns=None, settings=DEFAULT, damaged=None
+    backend,
+    images,
+    bads=None,
+    *,
+    background=None,
+    saturation=None,
+    turns=None,
+    settings=DEFAULT,
+    damaged=None,
+    exposures=None,
 ):
-    """The step's answer for a stack, on the host."""
+    """The step's answer for a stack, on the host; of one exposure, unless each CCD's exposure is given."""
     stack = stack_of(backend, images, bads, saturation)
     if damaged is not None:
         stack = replace(stack, damaged=device_ints(backend, damaged))
     background = hand_made(backend, len(images)) if background is None else background
     sources = backend.sources(stack, background, settings)
     turns = np.array([Turn.NONE] * len(images) if turns is None else turns, np.int64)
-    return backend.to_host(backend.repeats(stack, background, sources, turns, settings))
+    of_ccds = np.zeros(len(images), np.int64) if exposures is None else np.array(exposures, np.int64)
+    found = backend.to_host(backend.repeats(stack, background, sources, turns, of_ccds, settings))
+    assert found.pairs.shape[0] == max(of_ccds) + 1
+    return replace(found, pairs=found.pairs[0]) if exposures is None else found
 
 
 def device_ints(backend, numbers):
@@ -298,6 +310,22 @@ def test_a_stack_adds_its_ccds_and_leaves_out_damaged_and_unusable_ones(backend)
     assert found.pairs.dtype == np.int32
 
 
+def test_exposures_of_a_stack_are_counted_apart(backend):
+    """In any order of the CCDs, and with an exposure between them that has no CCD in the stack."""
+    images = [sky.night_sky(100, 140, seed=s, n_stars=30) for s in (1, 2, 3, 4)]
+    background = hand_made(backend, 4, sigma=8.0, coefficients=(1000.0, 20, -10, 5, -3, 8))
+    one = hand_made(backend, 1, sigma=8.0, coefficients=(1000.0, 20, -10, 5, -3, 8))
+    turns = [Turn.NONE, Turn.QUARTER, Turn.MIRRORED, Turn.NONE]
+    alone = [
+        repeated(backend, [image], background=one, turns=[turn]).pairs
+        for image, turn in zip(images, turns, strict=True)
+    ]
+    assert all(pairs.any() for pairs in alone)
+    found = repeated(backend, images, background=background, turns=turns, exposures=[2, 0, 2, 0])
+    expected = [alone[1] + alone[3], np.zeros_like(alone[0]), alone[0] + alone[2]]
+    np.testing.assert_array_equal(found.pairs, expected)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, 1e30])
 def test_nothing_to_see(backend, value):
     found = repeated(backend, [np.full((70, 80), value, np.float32)])
@@ -310,4 +338,4 @@ def test_sources_from_the_host_are_refused(backend):
     stack, background = stack_of(backend, [image]), hand_made(backend, 1)
     sources = replace(backend.sources(stack, background, DEFAULT), brightest=None)
     with pytest.raises(ValueError, match="brightest"):
-        backend.repeats(stack, background, sources, np.zeros(1, np.int64), DEFAULT)
+        backend.repeats(stack, background, sources, *np.zeros((2, 1), np.int64), DEFAULT)

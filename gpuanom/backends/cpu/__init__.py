@@ -143,12 +143,13 @@ class CpuBackend:
         background: Background,
         sources: Sources,
         turns: npt.NDArray[np.int64],
+        exposures: npt.NDArray[np.int64],
         settings: Settings,
     ) -> Repeats:
         """See `gpuanom.backends.protocol.Backend.repeats`."""
         from gpuanom.backends.cpu import repeats
 
-        return repeats.repeats(stack, background, sources, turns, settings)
+        return repeats.repeats(stack, background, sources, turns, exposures, settings)
 
     def orientation(self, moments: Doubles) -> Doubles:
         """See `gpuanom.backends.protocol.Backend.orientation`."""

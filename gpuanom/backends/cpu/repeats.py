@@ -31,14 +31,20 @@ QUARTER, MIRRORED = int(Turn.QUARTER), int(Turn.MIRRORED)
 
 
 def repeats(
-    stack: CcdStack, background: Background, sources: Sources, turns: npt.NDArray[np.int64], settings: Settings
+    stack: CcdStack,
+    background: Background,
+    sources: Sources,
+    turns: npt.NDArray[np.int64],
+    exposures: npt.NDArray[np.int64],
+    settings: Settings,
 ) -> Repeats:
     """See `gpuanom.backends.protocol.Backend.repeats`."""
     n_ccd, ny, nx = stack.shape
     if sources.brightest is None:
         raise ValueError("these sources have no brightest values of tiles: they went through to_host")
     tile = settings.stamp_size // 2
-    pairs, n_maxima = np.zeros((PAIR_ROWS, PAIR_COLUMNS), dtype=np.int32), np.zeros(n_ccd, dtype=np.int64)
+    pairs = np.zeros((int(exposures.max()) + 1, PAIR_ROWS, PAIR_COLUMNS), dtype=np.int32)
+    n_maxima = np.zeros(n_ccd, dtype=np.int64)
     for i in range(n_ccd):
         if not background.usable[i] or (stack.damaged is not None and stack.damaged[i] >= 0):
             continue
@@ -54,7 +60,7 @@ def repeats(
         n = list_maxima(stack.images[i], bad, *terms, bright, least, tile, limit, stack.saturation[i], pixel, value)
         kept = np.lexsort((pixel[:n], -value[:n]))[:MAXIMA_A_CCD]
         n_maxima[i] = kept.size
-        count_pairs(np.sort(pixel[kept]), nx, turns[i], pairs)
+        count_pairs(np.sort(pixel[kept]), nx, turns[i], pairs[exposures[i]])
     return Repeats(pairs, n_maxima)
 
 

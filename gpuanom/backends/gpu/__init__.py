@@ -201,11 +201,12 @@ class GpuBackend:
         background: Background,
         sources: Sources,
         turns: npt.NDArray[np.int64],
+        exposures: npt.NDArray[np.int64],
         settings: Settings,
     ) -> Repeats:
         """See `gpuanom.backends.protocol.Backend.repeats`."""
         with self.working("repeats"):
-            return repeats.repeats(stack, background, sources, turns, settings)
+            return repeats.repeats(stack, background, sources, turns, exposures, settings)
 
     def orientation(self, moments: Array) -> Array:
         """See `gpuanom.backends.protocol.Backend.orientation`."""

@@ -26,7 +26,12 @@ BLOCKS_A_CCD = 8
 
 
 def repeats(
-    stack: CcdStack, background: Background, sources: Sources, turns: npt.NDArray[np.int64], settings: Settings
+    stack: CcdStack,
+    background: Background,
+    sources: Sources,
+    turns: npt.NDArray[np.int64],
+    exposures: npt.NDArray[np.int64],
+    settings: Settings,
 ) -> Repeats:
     """See `gpuanom.backends.protocol.Backend.repeats`."""
     if sources.brightest is None:
@@ -60,7 +65,7 @@ def repeats(
     )
     listed, n_maxima = cupy.empty((n_ccd, MAXIMA_A_CCD), np.int32), cupy.empty(n_ccd, np.int64)
     LIST((n_ccd,), (CHOOSERS,), found, value, pixel, tiles, listed, n_maxima)
-    pairs = cupy.zeros((PAIR_ROWS, PAIR_COLUMNS), np.int32)
-    turned = cupy.asarray(np.ascontiguousarray(turns, dtype=np.int64))
-    PAIRS((BLOCKS_A_CCD, n_ccd), (256,), listed, n_maxima, turned, tile, nx, pairs)
+    pairs = cupy.zeros((int(exposures.max()) + 1, PAIR_ROWS, PAIR_COLUMNS), np.int32)
+    of_ccds = cupy.asarray(np.array([turns, exposures], dtype=np.int64))
+    PAIRS((BLOCKS_A_CCD, n_ccd), (256,), listed, n_maxima, of_ccds, tile, nx, pairs)
     return Repeats(pairs, n_maxima)
