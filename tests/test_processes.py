@@ -202,7 +202,7 @@ class Talking:
 
     def measured(self, exposures):
         self.debug("a traceback")
-        for exposure in reversed(list(exposures)):
+        for exposure in reversed(list(iter(exposures.take, None))):
             logging.getLogger("gpuanom").info("of no interest")
             logging.getLogger("gpuanom").warning("less memory for %s", exposure)
             yield exposure, f"result of {exposure}", 0.1
@@ -272,7 +272,8 @@ def test_exposures_are_given_out_as_they_are_stored():
     taker.start()
     time.sleep(0.05)
     assert not taken
-    source.stored()
+    assert source.take(wait=False) is None
+    source.stored(None)
     taker.join(20)
     assert taken == [3]
     source.give_back([1])
@@ -300,7 +301,7 @@ def test_an_interrupt_never_leaves_the_list_of_exposures_locked():
         source, left = processes._ExposureQueue(range(3), 3), n
         try:
             sys.settrace(trace)
-            source.stored()
+            source.stored(None)
         except KeyboardInterrupt:
             pass
         finally:
