@@ -29,7 +29,7 @@ from gpuanom.measuring.groups import FailedCcd, Group, grouped_again, groups
 from gpuanom.measuring.loops_ahead import load_statistics
 from gpuanom.measuring.readahead import Readers
 from gpuanom.measuring.stamp_hook import StampTask
-from gpuanom.measuring.together import MOST_CCDS, MOST_EXPOSURES, ExposureSource, ListedExposures
+from gpuanom.measuring.together import MOST_EXPOSURES, ExposureSource, ListedExposures, may_share
 from gpuanom.measuring.unlocked_queue import UnlockedQueue
 from gpuanom.paths import path_text
 from gpuanom.records import CcdFailure, CcdMeasurement, CcdOnDisk, Exposure, Failure, Measurement
@@ -320,9 +320,11 @@ class Threads:
         left = underway.source.n_left()
         if n_taken >= MOST_EXPOSURES or (left is not None and n_taken > left // self._n_lanes):
             return False
-        ny, nx = ccds[-1].shape
-        most = min(MOST_CCDS, self._planner.group_size(ny, nx)) if ny else 1
-        if n_ccd + n_ccd // n_taken > most or (exposure := underway.source.take(wait=False)) is None:
+        # The next exposure probably has as many CCDs, and of the same shape.
+        n_ccd, shape = n_ccd + n_ccd // n_taken, ccds[-1].shape
+        if not all(shape) or not may_share(n_ccd, *shape) or n_ccd > self._planner.group_size(*shape):
+            return False
+        if (exposure := underway.source.take(wait=False)) is None:
             return False
         underway.add(exposure)
         return True

@@ -13,8 +13,10 @@ from typing import Protocol
 
 from gpuanom.records import Exposure
 
-MOST_CCDS = 128
-"""CCDs of a stack that several exposures share: more would gain little, and take memory."""
+MOST_CCDS = 256
+"""CCDs of a stack that several exposures share: more would gain little, and take memory of the device."""
+MOST_PIXELS = 2**31
+"""Pixels of such a stack."""
 MOST_EXPOSURES = 32
 """Exposures that share a stack: so many come at a time, and each lane may lose so many where a run is killed."""
 
@@ -22,6 +24,11 @@ MOST_EXPOSURES = 32
 def most_together(n_ccd: int) -> int:
     """Return how many exposures of so many CCDs are measured together, where memory suffices."""
     return max(1, min(MOST_EXPOSURES, MOST_CCDS // max(1, n_ccd)))
+
+
+def may_share(n_ccd: int, ny: int, nx: int) -> bool:
+    """Return whether several exposures may share a stack of so many CCDs of ny x nx pixels."""
+    return n_ccd <= MOST_CCDS and n_ccd * ny * nx <= MOST_PIXELS
 
 
 class ExposureSource(Protocol):

@@ -15,6 +15,7 @@ from pathlib import Path
 from gpuanom.cluster import job, worker
 from gpuanom.cluster.job import Unseen
 from gpuanom.measuring import threads as measuring_threads
+from gpuanom.measuring.groups import Group
 
 MIB = 2**20
 
@@ -110,8 +111,9 @@ def dask_setup(_worker):
     worker.first_unseen, worker.versions, worker.measured = hidden, versions, measured
 
     def measure_group(group, *arguments, whole=measuring_threads.measure_group):
-        for number in set(group.exposures):
-            befall(group.points_ids[number])
+        if isinstance(group, Group):  # and not a CCD that could not be read
+            for number in set(group.exposures):
+                befall(group.points_ids[number])
         return whole(group, *arguments)
 
     measuring_threads.measure_group = measure_group
