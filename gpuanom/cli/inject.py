@@ -14,6 +14,7 @@ from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError, InputError, SettingsError, printable
 from gpuanom.files import whole_file
 from gpuanom.fits import discover
+from gpuanom.fits.explain import other_names
 from gpuanom.nights import injected
 from gpuanom.nights.merge import make_references
 from gpuanom.records import Exposure
@@ -121,6 +122,8 @@ def inject(
             screen.line(f"failed {failure.path}: {failure.reason}")
         for skipped in found.skipped:
             screen.skip(skipped)
+        if line := other_names(found.other_names):
+            screen.line(line)
         copies, n_unplanned = _planned(found.exposures, wanted, seed, settings, screen)
         written = _write_copies(copies, output, settings, fwhm, seed, screen)
     if written.is_interrupted:
