@@ -30,6 +30,7 @@ from gpuanom.nights.arrivals import Arrivals, Pace, without_unfinished
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.found_files import unused_rules
 from gpuanom.nights.fresh_page import page_of
+from gpuanom.nights.held_files import with_held_files
 from gpuanom.nights.preparation import run_arguments, store_path
 from gpuanom.nights.retries import Retries
 from gpuanom.nights.watched_ranks import Ranking, Ranks
@@ -276,7 +277,7 @@ class _Watch:
         self._say_decisions(found)
         with self._store() as store:
             before = set(store.failures())
-            found = plan.with_held_files(paths, found, store, settings, self._files)
+            found = with_held_files(paths, found, store, settings, self._files)
             found = without_unfinished(found, given_up, arrivals)
             waiting = {e.key for e in found.exposures if not self._is_ready(e)}
             todo, have_moved = plan.reconcile(store, found, settings, self._events.say, waiting, self._announced_again)
