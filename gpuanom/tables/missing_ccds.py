@@ -1,4 +1,4 @@
-"""Which CCDs an exposure lacks that most exposures of its dataset have: files that are not there leave no trace else."""
+"""Which CCDs an exposure lacks that most exposures of its dataset have: a file that is not there leaves no trace else."""
 
 from __future__ import annotations
 
