@@ -1,4 +1,4 @@
-"""Which CCDs an exposure lacks that most exposures of its dataset have: a file that is not there leaves no trace else."""
+"""Which CCDs an exposure lacks that most exposures of its dataset have: a file that is gone leaves no other trace."""
 
 from __future__ import annotations
 
