@@ -174,6 +174,22 @@ def test_overwrite_is_what_existing_overwrite_is(small, capfd):
     )  # fmt: skip
 
 
+def test_a_home_folder_that_may_not_be_read_is_named(small, capfd, monkeypatch):
+    """As in a container that runs as another user: astropy looks for its settings in ~/.astropy."""
+    monkeypatch.setenv("HOME", str(small / "home"))
+    for name, words in (("home/.astropy/config", "set HOME to a folder that you may read"), ("other", "unexpected")):
+        error = PermissionError(13, "Permission denied", str(small / name))
+
+        def refused(*_arguments, error=error, **_options):
+            raise error
+
+        monkeypatch.setattr(cli, "main", refused)
+        code, _, err = run(capfd, "tables", small)
+        assert (code, err.count("\n")) == (2, 1)
+        assert words in err
+        assert str(small / name) in err
+
+
 def test_exit_codes(small, capfd):
     (small / "in" / "bad.fits").write_text("no FITS")
     code, _, err = run(capfd, "score", small / "in", "-o", small / "out", "-q", *QUICK)
