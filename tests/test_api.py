@@ -2,6 +2,7 @@
 
 import ast
 import datetime
+import inspect
 import math
 import os
 import pty
@@ -45,7 +46,7 @@ def test_dir_lists_what_a_user_needs_and_no_module():
     names = {name for name in dir(gpuanom) if not name.startswith("__")}
     assert names == set(gpuanom.__all__) - {"__version__"}
     modules = {path.stem for path in INIT.parent.iterdir() if path.suffix == ".py" or path.is_dir()}
-    assert not names & modules
+    assert names & modules == {"plots"}  # the one module that is meant for users
     assert {"KINDS", "Exposure", "open_night", "plots", "score", "measure", "rank", "sources"} <= names
 
 
@@ -59,6 +60,18 @@ def test_names_at_run_time_and_for_type_checkers_are_the_same():
         assert getattr(gpuanom, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'scoer'"):
         _ = gpuanom.scoer
+
+
+def test_every_public_module_is_found_by_import_in_each_form():
+    """A public name that is imported when it is asked for must not be unknown to ``import gpuanom.NAME``."""
+    modules = [name for name in gpuanom.__all__ if inspect.ismodule(getattr(gpuanom, name))]
+    assert modules == ["plots"]
+    for name in modules:
+        for first in (f"import gpuanom.{name}", f"from gpuanom import {name}", f"import gpuanom; gpuanom.{name}"):
+            same = f"import gpuanom.{name} as again; from gpuanom import {name} as once_more"
+            out = _python(f"{first}; {same}; import gpuanom; print(again is once_more is gpuanom.{name})")
+            assert out.stdout.strip() == "True", out.stderr
+    assert _python("from gpuanom.plots import orientations; print(orientations.__module__)").stdout
 
 
 def test_modules_inside_the_package_can_be_reached_as_before():

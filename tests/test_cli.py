@@ -151,6 +151,45 @@ def test_quiet_says_nothing_when_all_is_well(small, capfd):
     assert run(capfd, "score", small / "in", "-o", small / "out", "-q", *QUICK) == (0, "", "")
 
 
+def test_every_long_command_that_writes_can_be_quiet(small, capfd):
+    """A cron job mails what its commands print; `label` and `export` print what they are asked for."""
+    night = ("score", small / "in", "-o", small / "out", "-q", *QUICK)
+    assert run(capfd, *night) == (0, "", "")
+    assert run(capfd, "reference", small / "out", "-o", small / "ref.ecsv", "-q") == (0, "", "")
+    image = next((small / "in").glob("*.fits"))
+    words = (image, "-o", small / "odd", "--anomaly", "stripes:1", "--no-verdict", "-q")
+    assert run(capfd, "inject", *words) == (0, "", "")
+    for name in ("score", "report", "history", "watch", "reference", "merge", "forget", "train", "simulate", "inject"):
+        assert any("--quiet" in option.opts for option in cli.commands[name].params), name
+
+
+def test_overwrite_is_what_existing_overwrite_is(small, capfd):
+    night = ("score", small / "in", "-o", small / "out", *QUICK)
+    assert run(capfd, *night)[0] == 0
+    assert "measured already" in run(capfd, *night)[2]
+    assert "measured already" not in run(capfd, *night, "--overwrite")[2]
+    code, _, err = run(capfd, *night, "--overwrite", "--existing", "fail")
+    assert (code, err.splitlines()[-1]) == (
+        2, "Error: --overwrite and --existing fail contradict each other: give one of them"
+    )  # fmt: skip
+
+
+def test_a_home_folder_that_may_not_be_read_is_named(small, capfd, monkeypatch):
+    """As in a container that runs as another user: astropy looks for its settings in ~/.astropy."""
+    monkeypatch.setenv("HOME", str(small / "home"))
+    for name, words in (("home/.astropy/config", "set HOME to a folder that you may read"), ("other", "unexpected")):
+        error = PermissionError(13, "Permission denied", str(small / name))
+
+        def refused(*_arguments, error=error, **_options):
+            raise error
+
+        monkeypatch.setattr(cli, "main", refused)
+        code, _, err = run(capfd, "tables", small)
+        assert (code, err.count("\n")) == (2, 1)
+        assert words in err
+        assert str(small / name) in err
+
+
 def test_exit_codes(small, capfd):
     (small / "in" / "bad.fits").write_text("no FITS")
     code, _, err = run(capfd, "score", small / "in", "-o", small / "out", "-q", *QUICK)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
+import gpuanom
 from gpuanom.scoring.evidence.fit_null import fit
 from gpuanom.scoring.judged.statistics_table import Measured
 from gpuanom.scoring.verdict.judge import judge
+from gpuanom.tables.missing_ccds import missing_ccds
+from tests import nights
 from tests.test_verdict import _script
 
 N, CCDS = 120, 4
@@ -111,3 +115,37 @@ def test_ccds_of_a_camera_of_two_are_compared_with_those_of_other_exposures():
     verdicts = judge(measured)[0]
     assert verdicts.verdict[40] == "bad"
     assert verdicts.cause[40] == "uneven background on C0"
+
+
+def _notes(ccds):
+    """What `missing_ccds` says of exposures whose CCDs are given."""
+    owner = np.repeat(np.arange(len(ccds)), [len(names) for names in ccds])
+    return missing_ccds(np.array([name for names in ccds for name in names], dtype=np.str_), owner, len(ccds))
+
+
+def test_a_note_names_the_ccds_that_most_exposures_have():
+    whole = [f"N{i}" for i in range(1, 7)]
+    assert _notes([whole] * 3) == {}
+    assert _notes([whole, whole[:-1], whole]) == {1: "lacks 1 CCD that most exposures of its dataset have (N6)"}
+    assert _notes([whole, whole, ["N5"]]) == {
+        2: "lacks 5 CCDs that most exposures of its dataset have (N1, N2, N3 and 2 more)"
+    }
+    # Half of the exposures are not most of them; a CCD that an exposure has twice counts once.
+    assert _notes([whole, whole[:-1]]) == {}
+    assert _notes([[*whole, "N7", "N7"], whole, whole]) == {}
+    # One CCD in each exposure, of another name each.
+    assert _notes([[name] for name in whole]) == {}
+    assert _notes([[]]) == {}
+
+
+def test_the_table_says_what_an_exposure_lacks(tmp_path):
+    nights.night(tmp_path / "in", exposures=4, ccds=3)
+    path = tmp_path / "in" / "exposure_002.fits"
+    with fits.open(path) as hdus:
+        fits.HDUList([hdus[0].copy(), *(hdu.copy() for hdu in hdus[1:3])]).writeto(path, overwrite=True)
+    settings = gpuanom.Settings(gradient_points=300, sigma_points=500, background_points=300, simulations=100)
+    found = gpuanom.score(tmp_path / "in", settings=settings, device="cpu").tables.exposures
+    notes = dict(zip(found["exposure"], found["note"], strict=True))
+    assert "lacks 1 CCD that most exposures of its dataset have (CCD3)" in notes["2"]
+    assert all("lacks" not in notes[name] for name in ("1", "3", "4"))
+    assert set(found["status"]) == {"ok"}

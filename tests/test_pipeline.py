@@ -227,7 +227,7 @@ def test_ccd_files_of_one_exposure_given_in_two_runs_are_all_measured(tmp_path):
 
 
 def test_only_what_could_not_be_read_is_tried_again(small):
-    nights.write(small / "in", 2, "again.fits")
+    nights.write(small / "in", 2, "again.fits", band="g")
     score(small / "in", small / "out")
     night, said = score(small / "in", small / "out")
     assert said.measured == []

@@ -136,6 +136,12 @@ def _has_folder() -> bool:
     return True
 
 
+def _is_at_home(file: object) -> bool:
+    """Whether a file lies in the home folder, as in a container that another user runs than the one it was made for."""
+    home = os.path.expanduser("~")  # noqa: PTH111 (no error where there is no home folder)
+    return isinstance(file, str) and file.startswith(os.path.join(home, "."))  # noqa: PTH118
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; no error reaches the user as a traceback."""
     streams.prepare()
@@ -173,6 +179,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         if isinstance(error, FileNotFoundError) and not _has_folder():
             click.echo("gpuanom: the current folder does not exist any more (change to another folder)", err=True)
+            sys.exit(2)
+        if isinstance(error, PermissionError) and _is_at_home(error.filename):
+            where = printable(f"{error.filename}: {error.strerror}")
+            remedy = "libraries look for their settings in the home folder: set HOME to a folder that you may read"
+            click.echo(f"gpuanom: {where} ({remedy})", err=True)
             sys.exit(2)
         kind = type(error).__name__
         click.echo(f"gpuanom: unexpected {kind}: {printable(str(error))} (GPUANOM_TRACEBACK=1 shows where)", err=True)

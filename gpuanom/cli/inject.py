@@ -14,6 +14,7 @@ from gpuanom.cli.screen import Screen
 from gpuanom.errors import GpuanomError, InputError, SettingsError, printable
 from gpuanom.files import whole_file
 from gpuanom.fits import discover
+from gpuanom.fits.explain import other_names
 from gpuanom.nights import injected
 from gpuanom.nights.merge import make_references
 from gpuanom.records import Exposure
@@ -86,6 +87,7 @@ def _list(context: click.Context, _parameter: click.Parameter, value: bool) -> N
     "themselves, if there are enough). They are measured with the settings of the reference.",
 )
 @click.option("--verdict/--no-verdict", default=True, help="Judge the images before and after.  [default: verdict]")
+@click.option("--quiet", "-q", is_flag=True, help="Show failures and the verdicts only.")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="List the anomalies.")
 def inject(
     images: tuple[str, ...],
@@ -96,6 +98,7 @@ def inject(
     config: Path | None,
     reference: Path | None,
     verdict: bool,
+    quiet: bool,
 ) -> int:
     """Put an anomaly into copies of real images.
 
@@ -116,11 +119,13 @@ def inject(
     found = discover(images, settings)
     files = {path for exposure in found.exposures for path in exposure.files_and_masks}
     make_new_folder(sorted(files), output)
-    with Screen(quiet=False, verbose=False) as screen:
+    with Screen(quiet=quiet, verbose=False) as screen:
         for failure in found.failures:
             screen.line(f"failed {failure.path}: {failure.reason}")
         for skipped in found.skipped:
             screen.skip(skipped)
+        if line := other_names(found.other_names):
+            screen.say(line)
         copies, n_unplanned = _planned(found.exposures, wanted, seed, settings, screen)
         written = _write_copies(copies, output, settings, fwhm, seed, screen)
     if written.is_interrupted:
@@ -133,7 +138,7 @@ def inject(
         raise InputError("no image to put an anomaly into", remedy="name FITS images of the sky")
     if verdict:
         copy_of = {f: output / f.name for e in written.exposures for f in e.files_and_masks}
-        _judge(found.exposures, copy_of, settings, references)
+        _judge(found.exposures, copy_of, settings, references, quiet=quiet)
     return 1 if found.failures or n_unplanned or written.n_failed else 0
 
 
@@ -209,7 +214,12 @@ def _references(path: Path, settings: Settings) -> References:
 
 
 def _judge(
-    exposures: Sequence[Exposure], copies: Mapping[Path, Path], settings: Settings, references: References | None
+    exposures: Sequence[Exposure],
+    copies: Mapping[Path, Path],
+    settings: Settings,
+    references: References | None,
+    *,
+    quiet: bool,
 ) -> None:
     """Print the verdict on each exposure before and after, or why there is none."""
     without = injected.why_not(exposures, settings) if references is None else {}
@@ -221,7 +231,7 @@ def _judge(
     if references is not None:
         settings = settings.with_measurement(references.settings)
     try:
-        with Screen(quiet=False, verbose=False) as screen:
+        with Screen(quiet=quiet, verbose=False) as screen:
             bar = screen.count("measuring before and after, exposures")
             found = injected.changes(judged, copies, settings, references, bar)
     except GpuanomError as error:

@@ -22,6 +22,7 @@ Examples:
 \b
 Where nights hold exposures of the same camera and id that were measured from different files:
   different starts    they are different exposures; the start of each is added to its id
+  different bands     they are different exposures; the band of each is added to its id
   named by files      in different folders they are different exposures; the names of the folders are added
   several versions    of the processing (PLVER, or v1 in the name): see --versions
   no version known    the one with more measured CCDs is ranked, or else the one of the later night

@@ -23,7 +23,8 @@ Examples:
 @click.option("--output", "-o", required=True, type=GivenPath(dir_okay=False), help="File to write (ECSV).")
 @click.option("--keep-all", is_flag=True, help="Keep exposures whose verdict is bad or check.")
 @click.option("--exclude-labelled", is_flag=True, help="Leave out exposures labelled prominent or dubious.")
-def reference(nights: tuple[Path, ...], output: Path, keep_all: bool, exclude_labelled: bool) -> None:
+@click.option("--quiet", "-q", is_flag=True, help="Show errors and incomplete nights only.")
+def reference(nights: tuple[Path, ...], output: Path, keep_all: bool, exclude_labelled: bool, quiet: bool) -> None:
     """Save measured nights as a reference for other nights.
 
     The reference holds, for each camera and band, the mean distribution of orientations over all exposures. SCORED is a
@@ -38,9 +39,15 @@ def reference(nights: tuple[Path, ...], output: Path, keep_all: bool, exclude_la
 
     require_writable(output)
     references = make_references(
-        nights, keep_all=keep_all, exclude_labelled=exclude_labelled, say=lambda line: click.echo(line, err=True)
+        nights,
+        keep_all=keep_all,
+        exclude_labelled=exclude_labelled,
+        say=lambda line: None if quiet else click.echo(line, err=True),
+        lacking=lambda line: click.echo(line, err=True),
     )
     references.save(output)
+    if quiet:
+        return
     for dataset in references.datasets:
         histograms = ", ".join(f"{k} {r.n_histograms}" for k, r in zip(KINDS, dataset.kinds, strict=True))
         about = printable(f"{dataset.camera} {dataset.band}")

@@ -107,6 +107,7 @@ def _settings(inputs: tuple[str, ...], output: Path, options: dict[str, Any]) ->
     show_default=True,
     help="If the folder holds a night already: continue it, delete it and begin anew, or refuse.",
 )
+@click.option("--overwrite", is_flag=True, help="The same as --existing overwrite.")
 @click.option(
     "--model",
     "models",
@@ -139,6 +140,7 @@ def score(
     reference: Path | None,
     models: tuple[Path, ...],
     existing: Existing,
+    overwrite: bool,
     formats: tuple[str, ...] | None,
     threads: int | None,
     shard: tuple[int, int] | None,
@@ -159,6 +161,9 @@ def score(
 
     The exposures of one camera and band are a dataset, and every exposure is compared with the rest of its dataset.
     """
+    if overwrite and existing == "fail":
+        raise click.UsageError("--overwrite and --existing fail contradict each other: give one of them")
+    existing = "overwrite" if overwrite else existing
     if not inputs:
         reuse_memory()
     if scheduler is None and workers is None:

@@ -92,7 +92,10 @@ def _words(text: str) -> list[str]:
     help="Processes that draw at the same time. [default: one for each CPU, and one for a small night]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a simulated night that is in FOLDER already.")
-def simulate(folder: Path | None, output: Path | None, bands: str, anomalies: str | None, **options: Any) -> None:
+@click.option("--quiet", "-q", is_flag=True, help="Show nothing but errors.")
+def simulate(
+    folder: Path | None, output: Path | None, bands: str, anomalies: str | None, quiet: bool, **options: Any
+) -> None:
     """Write a simulated night with known anomalies.
 
     The exposures are written into the new folder FOLDER. They show stars and galaxies under a PSF that varies over the
@@ -107,9 +110,11 @@ def simulate(folder: Path | None, output: Path | None, bands: str, anomalies: st
     folder = folder or output
     assert folder is not None
     wanted = None if anomalies is None else [] if anomalies.strip() == "none" else _words(anomalies)
-    with Screen(quiet=False, verbose=False) as screen:
+    with Screen(quiet=quiet, verbose=False) as screen:
         options["processes"] = options["processes"] or processes_for(options["exposures"] * options["ccds"])
         truth = simulate_night(folder, bands=_words(bands), anomalies=wanted, progress=_progress(screen), **options)
+    if quiet:
+        return
     odd = truth[truth["class"] != "none"]
     click.echo(f"{len(truth)} exposures in {folder}, {len(odd)} of them anomalous:")
     for row in odd:

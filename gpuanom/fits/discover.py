@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from gpuanom.errors import InputError, SettingsError, printable
 from gpuanom.fits.ccds.plane_kinds import side_file
 from gpuanom.fits.exposures.grouping import Found, by_path, labels, with_distinct_ids
 from gpuanom.fits.exposures.identity import Description, describe
-from gpuanom.fits.exposures.inputs import NotFollowedError, expand
+from gpuanom.fits.exposures.inputs import NotFollowedError, OtherNameError, expand
+from gpuanom.fits.exposures.other_names import images_among
 from gpuanom.fits.headers.astropy_warnings import ignore_astropy_warnings
 from gpuanom.fits.headers.values import Cards
 from gpuanom.fits.opening.file_names import SUFFIXES, stem
@@ -87,12 +89,15 @@ class Discovery:
         Sorted by path.
     descriptions : mapping of Path to Description
         What each image file of the exposures is, and the cards that decided.
+    other_names : tuple of Path
+        FITS images in searched folders that are not taken, because their names do not end as those of FITS files do.
     """
 
     exposures: tuple[Exposure, ...]
     failures: tuple[FileFailure, ...]
     skipped: tuple[Skipped, ...]
     descriptions: Mapping[Path, Description] = field(default_factory=dict)
+    other_names: tuple[Path, ...] = ()
 
 
 def rules(settings: Settings) -> tuple[CameraRule, ...]:
@@ -212,7 +217,8 @@ def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles
     skipped: list[Skipped] = []
     files: list[Found] = []
     tried = rules(settings)
-    for path in _unique(inputs, failures, skipped):
+    others: list[Path] = []
+    for path in _unique(inputs, failures, skipped, others):
         found = _find(path, tried) if known is None else known.find(path, tried)
         if isinstance(found, FileFailure):
             failures.append(found)
@@ -227,6 +233,7 @@ def discover(inputs: Sequence[str | Path], settings: Settings, known: KnownFiles
         failures=tuple(sorted(failures, key=by_path)),
         skipped=tuple(sorted(skipped, key=by_path)),
         descriptions={file.path: file.description for file in files},
+        other_names=tuple(images_among(others)),
     )
 
 
@@ -252,12 +259,16 @@ def _find(path: Path, tried: Sequence[CameraRule]) -> Found | Skipped | FileFail
     return Found(path, description, _datasums(primary, extension))
 
 
-def _unique(inputs: Sequence[str | Path], failures: list[FileFailure], skipped: list[Skipped]) -> list[Path]:
+def _unique(
+    inputs: Sequence[str | Path], failures: list[FileFailure], skipped: list[Skipped], others: list[Path]
+) -> list[Path]:
     """Return the files in natural order, each once: of several paths to one file (links) the first."""
     found: list[Path] = []
     for item in expand(inputs):
         if isinstance(item, NotFollowedError):
             skipped.append(Skipped(Path(item.file or ""), item.reason, "links back to a folder above, not followed"))
+        elif isinstance(item, OtherNameError):
+            others.append(Path(item.file or ""))
         elif isinstance(item, InputError):
             failure = _failure(item)
             if failure not in failures:
@@ -270,6 +281,7 @@ def _unique(inputs: Sequence[str | Path], failures: list[FileFailure], skipped: 
             unique.setdefault(path.resolve(), path)
         except (OSError, RuntimeError):  # a link that leads to itself: reading the file reports that
             unique.setdefault(path, path)
+    others[:] = [path for path in others if Path(os.path.realpath(path)) not in unique]  # named as well
     return list(unique.values())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from gpuanom.display import counted
 from gpuanom.errors import InputError, printable
 from gpuanom.fits.ccds.names import roles_in_file
 from gpuanom.fits.discover import Discovery, discover, labels_of, rule_of
+from gpuanom.fits.exposures.folders import NO_FITS
 from gpuanom.fits.headers.values import card, quoted
 from gpuanom.fits.opening.file import File
 from gpuanom.fits.reader import open_by_file, origin_of
@@ -18,6 +20,9 @@ from gpuanom.natural_order import natural_key
 from gpuanom.paths import path_text
 from gpuanom.records import CcdFailure, CcdOnDisk, Exposure
 from gpuanom.settings import Settings
+
+OTHER_NAME = f"a FITS image not named as one: name the file itself, or give a pattern ({NO_FITS})"
+"""Why a FITS image in a folder is left out."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ def explain(inputs: Sequence[str | Path], settings: Settings) -> list[Account]:
     """
     found = discover(inputs, settings)
     accounts = [Account(path_text(s.path), "skipped", s.reason) for s in found.skipped]
+    accounts += [Account(path_text(path), "skipped", OTHER_NAME) for path in found.other_names]
     accounts += [Account(path_text(f.path), "failed", f"{f.status}: {f.reason}") for f in found.failures]
     for exposure in found.exposures:
         accounts += _accounts(exposure, found, settings)
@@ -207,6 +213,23 @@ def decisions(found: Discovery) -> list[str]:
     ids = Counter(f"exposure told by {file.told_by.partition(' is ')[0]}" for file in files)
     bands = Counter(f"band {file.band.name or 'none'} told by {file.band.told_by or 'no card'}" for file in files)
     return [f"{counted(n, 'file')}: {text}" for each in (rules, ids, bands) for text, n in sorted(each.items())]
+
+
+def other_names(paths: Sequence[Path]) -> str:
+    """Return a line about the FITS images in folders that are not taken by their names (`Discovery.other_names`).
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The images, in natural order; without any the line is empty.
+    """
+    if not paths:
+        return ""
+    first, n = paths[0], len(paths)
+    letters = "".join(itertools.takewhile(lambda letter: letter.isalpha() or letter in "_-", first.name))
+    names = f"skipped {counted(n, 'FITS image')}, not named as FITS files are (.fits, .fit, .fts): "
+    example = f"{path_text(first)}{', ...' if n > 1 else ''}"
+    return f"{names}{example} (name the files, or give a pattern such as '{path_text(first.parent / letters)}*')"
 
 
 def untold_bands(found: Discovery) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 from gpuanom.errors import InputError
 from gpuanom.files import State, state_of
 from gpuanom.fits import Discovery, FileFailure
-from gpuanom.fits.exposures.inputs import NothingThereError, expand
+from gpuanom.fits.exposures.inputs import NothingThereError, OtherNameError, expand
+from gpuanom.fits.exposures.other_names import images_among
 from gpuanom.fits.opening.complete import Lack, lacking
 from gpuanom.paths import exists
 
@@ -100,6 +101,7 @@ class Arrivals:
         self._given_up: set[Path] = set()
         self.troubles: tuple[str, ...] = ()
         self.broken: dict[Path, str] = {}
+        self._others: dict[Path, _Arrival] = {}
 
     def look(self) -> bool:
         """Look at all files once; return whether anything has changed since the last look."""
@@ -129,11 +131,14 @@ class Arrivals:
         """The files of all inputs; an input that cannot be read just now keeps the files of the last look."""
         troubles: dict[str, None] = {}
         self.broken = {}
+        others: dict[Path, _Arrival] = {}
         for i, given in enumerate(self._inputs):
             found: set[Path] = set()
             troubled = False
             for item in expand([given]):
-                if not isinstance(item, InputError):
+                if isinstance(item, OtherNameError):
+                    self._note_other(Path(item.file or ""), others)
+                elif not isinstance(item, InputError):
                     if item.parent.absolute() != self._output:
                         found.add(item)
                 elif not isinstance(item, NothingThereError):
@@ -145,8 +150,29 @@ class Arrivals:
             if troubled:
                 found |= self._of_input.get(i, set())
             self._of_input[i] = found
-        self.troubles = tuple(troubles)
+        self.troubles, self._others = tuple(troubles), others
         return sorted(set().union(*self._of_input.values()))
+
+    def _note_other(self, path: Path, others: dict[Path, _Arrival]) -> None:
+        """Keep the state of a file that is not taken by its name."""
+        state, known = state_of(path), self._others.get(path)
+        if state is not None and path.parent.absolute() != self._output:
+            others[path] = known if known is not None and known.state == state else _Arrival(state, self._clock())
+
+    def other_names(self, *, unsettled: bool = False) -> list[Path]:
+        """Return the FITS images that are not taken by their names, each once as long as it stays the same.
+
+        Parameters
+        ----------
+        unsettled : bool, optional
+            Return also those that are not settled yet, which may get another name when they are whole.
+        """
+        quiet = 0.0 if unsettled else self._settle
+        now = self._clock()
+        settled = {p: a for p, a in self._others.items() if not a.examined and now - a.since >= quiet}
+        for arrival in settled.values():
+            arrival.examined = True
+        return images_among(settled)
 
     def _is_settled(self, path: Path, arrival: _Arrival, now: float) -> bool:
         quiet = now - arrival.since

@@ -8,7 +8,7 @@ from pathlib import Path
 from gpuanom.display import counted
 from gpuanom.errors import printable
 from gpuanom.fits import Discovery
-from gpuanom.fits.explain import decisions, doubtful, untold_bands
+from gpuanom.fits.explain import decisions, doubtful, other_names, untold_bands
 from gpuanom.nights.events import Events, Say
 from gpuanom.paths import path_text
 from gpuanom.records import ExposureKey
@@ -34,6 +34,10 @@ def tell_of_files(found: Discovery, events: Events, settings: Settings) -> None:
     for skipped in found.skipped:
         if skipped.path.absolute() not in masks:
             events.skipped(skipped)
+    if line := other_names(found.other_names):
+        events.say(line)
+        for path in found.other_names[1:]:
+            _log.info("skipped %s: a FITS image of another name", path_text(path))
     if masks:
         events.say(f"{counted(len(masks), 'mask')} applied")
     suffixes = [file.suffix.lower() for exposure in found.exposures for file in exposure.files]
@@ -102,6 +106,6 @@ def why_nothing(found: Discovery) -> str:
         Without an exposure.
     """
     why = found.failures or found.skipped
-    reasons = "; ".join(f"{printable(path_text(f.path))}: {f.reason}" for f in why[:3])
+    reasons = [f"{printable(path_text(f.path))}: {f.reason}" for f in why[:3]]
     more = f" and {len(why) - 3} more" if len(why) > 3 else ""
-    return f"no exposure among the inputs{': ' + reasons if reasons else ''}{more}"
+    return f"no exposure among the inputs{': ' if reasons else ''}{'; '.join(reasons)}{more}"

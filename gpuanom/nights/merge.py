@@ -46,6 +46,7 @@ def make_references(
     keep_all: bool = False,
     exclude_labelled: bool = False,
     say: Say = lambda _line: None,
+    lacking: Say | None = None,
 ) -> References:
     """Make references of measured nights and saved references, merged (METHOD.md 5 and 13).
 
@@ -61,6 +62,8 @@ def make_references(
     say : callable, optional
         Takes a line that tells how many exposures of a night are left out, or that statistics are dropped because not
         all inputs keep them.
+    lacking : callable, optional
+        Takes a line on each night whose run was ended early; by default `say` does.
 
     Returns
     -------
@@ -84,7 +87,8 @@ def make_references(
         if isinstance(item, References):
             parts.append((item.origin or "the references", item))
         elif item in names:
-            parts.append((str(item), _night_references(item, names[item], keep_all, exclude_labelled, say)))
+            says = say, lacking or say
+            parts.append((str(item), _night_references(item, names[item], keep_all, exclude_labelled, *says)))
         else:
             parts.append((str(item), References.load(item)))
     return merge(parts, say)
@@ -121,11 +125,12 @@ def _night_references(
     keep_all: bool,
     exclude_labelled: bool,
     say: Say,
+    lacking: Say,
 ) -> References:
     backend = select("cpu")
     with Store(folder / NAME, Settings(), read_only=True) as store:
         if line := unfinished_line(folder, store.n_unmeasured()):
-            say(line)
+            lacking(line)
         recorded, version = store.recorded_settings()
         settings, saved = tables.as_scored_last(store)
         ranked = tables.ranked(store, settings, backend, saved) if settings.statistics else None

@@ -9,16 +9,20 @@ from typing import NamedTuple
 
 from gpuanom.display import counted
 from gpuanom.errors import OutputError, printable
-from gpuanom.fits import Discovery, KnownFiles, discover
+from gpuanom.fits import Discovery
 from gpuanom.fits.opening.file_names import SUFFIXES
 from gpuanom.fits.opening.packed import ARCHIVES
 from gpuanom.nights.events import Say
-from gpuanom.paths import absolute, exists, path_text
+from gpuanom.nights.held_files import place_of
+from gpuanom.paths import exists, path_text
 from gpuanom.records import Exposure, ExposureKey, Failure
 from gpuanom.settings import Settings
 from gpuanom.statistics import listed
 from gpuanom.store.known import Known
 from gpuanom.store.store import Store
+
+_MOST_LINES = 3
+"""Up to so many exposures that are dropped are named; more are counted."""
 
 
 class Reconciled(NamedTuple):
@@ -34,49 +38,6 @@ class Reconciled(NamedTuple):
 
     todo: list[Exposure]
     have_moved: bool
-
-
-def with_held_files(
-    paths: Sequence[str | Path],
-    found: Discovery,
-    store: Store,
-    settings: Settings,
-    files: KnownFiles | None = None,
-) -> Discovery:
-    """Discover again with the files that the store holds of the same exposures, as far as they still exist.
-
-    An exposure with a file for each CCD may be given in two runs: to measure only the files of the second run would
-    lose CCDs.
-
-    Parameters
-    ----------
-    paths : sequence of str or Path
-        The inputs.
-    found : Discovery
-        What was discovered from the inputs alone.
-    store : Store
-    settings : Settings
-    files : KnownFiles, optional
-        Headers that were read before.
-
-    Returns
-    -------
-    Discovery
-        `found` where no file is missing.
-    """
-    if not found.exposures:
-        return found
-    known = store.known()
-    given = {_place(f) for e in found.exposures for f in e.files}
-    given |= {_place(s.path) for s in found.skipped} | {_place(f.path) for f in found.failures}
-    more = [
-        Path(file)
-        for e in found.exposures
-        if e.key in known
-        for file in known[e.key].files
-        if _place(file) not in given and exists(Path(file))
-    ]
-    return discover([*paths, *more], settings, files) if more else found
 
 
 def shard(found: Discovery, part: int, parts: int) -> Discovery:
@@ -100,7 +61,7 @@ def shard(found: Discovery, part: int, parts: int) -> Discovery:
         return int.from_bytes(digest) % parts == part - 1
 
     exposures = tuple(e for e in found.exposures if is_in_share(f"{e.camera} {e.exposure}"))
-    return Discovery(exposures, tuple(f for f in found.failures if is_in_share(_place(f.path))), found.skipped)
+    return Discovery(exposures, tuple(f for f in found.failures if is_in_share(place_of(f.path))), found.skipped)
 
 
 def reconcile(
@@ -201,31 +162,48 @@ def _stale(kept: Known, exposure: Exposure, settings: Settings) -> str:
 
 def _is_elsewhere(kept: Known, exposure: Exposure) -> bool:
     """Whether an exposure was found in other files than those that the store names, of which one is gone."""
-    given = {_place(file) for file in exposure.files}
+    given = {place_of(file) for file in exposure.files}
     return any(file not in given and not exists(Path(file)) for file in kept.files)
 
 
 def _forget_regrouped(store: Store, found: Discovery, known: dict[ExposureKey, Known], say: Say) -> None:
     """Drop exposures whose files now fail or belong to other exposures: other `versions`, a new rule, a new header."""
-    owner: dict[str, ExposureKey | None] = {_place(f): e.key for e in found.exposures for f in e.files}
-    owner.update({_place(s.path): None for s in found.skipped})
-    owner.update({_place(f.path): None for f in found.failures})
+    owner: dict[str, ExposureKey | None] = {place_of(f): e.key for e in found.exposures for f in e.files}
+    owner.update({place_of(s.path): None for s in found.skipped})
+    owner.update({place_of(f.path): None for f in found.failures})
     # Of a survey's files only those of these names are looked at; names with other letters may be written in two ways.
     names = {place.rpartition("/")[2] for place in owner}
     near = [key for key, kept in known.items() for f in kept.files if f.rpartition("/")[2] in names or not f.isascii()]
     dropped = {
-        key for key in near if any(place in owner and owner[place] != key for place in map(_place, known[key].files))
+        key for key in near if any(place in owner and owner[place] != key for place in map(place_of, known[key].files))
     }
     dropped -= {e.key for e in found.exposures}
-    for camera, exposure in sorted(dropped):
-        say(f"exposure {exposure} {camera}: dropped, its files fail now, are left out or belong to another exposure")
-        del known[camera, exposure]
+    others = {key: {owner.get(place) for place in map(place_of, known[key].files)} for key in dropped}
+    renamed = {key: other for key, (other, *more) in others.items() if other is not None and not more}
+    _say_dropped(sorted(dropped - renamed.keys()), renamed, say)
+    for key in dropped:
+        del known[key]
     store.remove(dropped)
 
 
-def _place(path: str | Path) -> str:
-    """The absolute path of a file as a text, as the store holds it."""
-    return path_text(absolute(path))
+def _say_dropped(lost: Sequence[ExposureKey], renamed: Mapping[ExposureKey, ExposureKey], say: Say) -> None:
+    """Say which exposures the store forgets, and what those are called whose files are another exposure now."""
+    for camera, exposure in lost if len(lost) <= _MOST_LINES else ():
+        say(f"exposure {exposure} {camera}: dropped, its files fail now, are left out or belong to another exposure")
+    if len(lost) > _MOST_LINES:
+        say(
+            f"{len(lost)} exposures, such as {' '.join(reversed(lost[0]))}: dropped, their files fail now, are left out"
+            " or belong to other exposures"
+        )
+    named = sorted(renamed.items())
+    for (camera, exposure), (_, new) in named if len(named) <= _MOST_LINES else ():
+        say(f"exposure {exposure} {camera}: dropped, its files are exposure {new} now")
+    if len(named) > _MOST_LINES:
+        (camera, exposure), (_, new) = named[0]
+        say(
+            f"{len(named)} exposures, such as {exposure} {camera}: dropped, their files are exposures of other ids now,"
+            f" such as {new}"
+        )
 
 
 def _is_mended(place: str) -> bool:

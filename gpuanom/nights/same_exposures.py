@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from gpuanom.fits.discover import NO_BAND
 from gpuanom.fits.exposures.grouping import by_start, ids_by_place
 from gpuanom.fits.headers.values import clean
 from gpuanom.fits.opening.file_names import stem
@@ -54,9 +55,10 @@ def placed_copies(
     renamed: list[str] = []
     chosen: list[str] = []
     for key, group in sorted(groups.items(), key=lambda item: (item[0][0], natural_key(item[0][1]))):
-        exposures = _exposures(key, group, taken)
+        exposures = _exposures(key, group, taken, version_of)
         if len(exposures) > 1:
-            how = "places" if all(c.exposure.file_named for c in group) else "starts"
+            how = "starts" if len(_by_date(group)) > 1 else "bands"
+            how = "places" if all(c.exposure.file_named for c in group) else how
             ids = ", ".join(exposures)
             renamed.append(
                 f"exposure {key[1]}{_of(key[0])}: exposures with different {how} have this id, and are called {ids}"
@@ -97,7 +99,9 @@ def _order(copy: Copy) -> tuple[int, str, int]:
     return max(copy.nights).position, copy.exposure.exposure, copy.number
 
 
-def _exposures(key: ExposureKey, group: Copies, taken: set[ExposureKey]) -> dict[str, Copies]:
+def _exposures(
+    key: ExposureKey, group: Copies, taken: set[ExposureKey], version_of: Callable[[Exposure], tuple[Version, str]]
+) -> dict[str, Copies]:
     """The different exposures among copies with the same id, by their new ids."""
     camera, name = key
     named = _by_date([c for c in group if not c.exposure.file_named])
@@ -122,8 +126,28 @@ def _exposures(key: ExposureKey, group: Copies, taken: set[ExposureKey]) -> dict
         for part in parts:
             start = _start(part)
             alone = len(parts) == 1 or not start
-            exposures[new if alone else _free(camera, clean(f"{new}-{start}"), taken)] = part
+            of_start = new if alone else _free(camera, clean(f"{new}-{start}"), taken)
+            bands = _by_band(part, version_of)
+            for band, of_band in bands.items():
+                both = len(bands) > 1 and band
+                exposures[_free(camera, clean(f"{of_start}-{band}"), taken) if both else of_start] = of_band
     return exposures
+
+
+def _by_band(copies: Copies, version_of: Callable[[Exposure], tuple[Version, str]]) -> dict[str, Copies]:
+    """The copies by band, which is empty where it is unknown; all together where only other versions name another."""
+    bands: dict[str, Copies] = {}
+    for copy in copies:
+        e = copy.exposure
+        bands.setdefault("" if NO_BAND in e.remarks else e.band, []).append(copy)
+    if len(bands.keys() - {""}) > 1:
+        of_version: dict[object, set[str]] = {}
+        for band, members in bands.items():
+            for copy in members:
+                of_version.setdefault(version_of(copy.exposure), set()).add(band)
+        if any(len(named - {""}) > 1 for named in of_version.values()):
+            return bands
+    return {"": copies}
 
 
 def _by_date(copies: Copies) -> list[Copies]:

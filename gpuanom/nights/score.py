@@ -21,6 +21,7 @@ from gpuanom.fits import Discovery, discover
 from gpuanom.nights import plan
 from gpuanom.nights.events import Events, Night
 from gpuanom.nights.found_files import tell_of_files, tell_of_others, why_nothing
+from gpuanom.nights.held_files import with_held_files
 from gpuanom.nights.new_exposures import NewExposures
 from gpuanom.nights.preparation import Existing, RunArguments, run_arguments, store_path
 from gpuanom.nights.progress import with_bar
@@ -197,7 +198,7 @@ def _measured(
     settings, models, events = new.settings, new.models, new.events
     if models is not None:
         models.require_features(store.model())
-    found = plan.with_held_files(paths, found, store, settings)
+    found = with_held_files(paths, found, store, settings)
     if models is not None:
         models.tell_of_cameras((e.camera for e in found.exposures), lambda line: events.say(printable(line)))
     share = None

@@ -22,7 +22,7 @@ from gpuanom.display import counted
 from gpuanom.errors import InputError, OutputError, SettingsError, StoreBusyError, printable
 from gpuanom.files import state_of
 from gpuanom.fits import Discovery, FileFailure, KnownFiles, discover
-from gpuanom.fits.explain import decisions, doubtful, untold_bands
+from gpuanom.fits.explain import decisions, doubtful, other_names, untold_bands
 from gpuanom.measuring.threads import Threads
 from gpuanom.nights import plan
 from gpuanom.nights.alerts import DEVIATION, MIN_EXPOSURES, Alerts
@@ -30,6 +30,7 @@ from gpuanom.nights.arrivals import Arrivals, Pace, without_unfinished
 from gpuanom.nights.events import WatchEvents
 from gpuanom.nights.found_files import unused_rules
 from gpuanom.nights.fresh_page import page_of
+from gpuanom.nights.held_files import with_held_files
 from gpuanom.nights.preparation import run_arguments, store_path
 from gpuanom.nights.retries import Retries
 from gpuanom.nights.watched_ranks import Ranking, Ranks
@@ -167,6 +168,8 @@ class _Watch:
         """The last trouble that was told."""
         self._since: float | None = None
         """When the first of the rounds failed that have all failed since; None after one that did not."""
+        self._has_told_names = False
+        """Whether it was said that images are not taken by their names."""
         self._troubles: tuple[str, ...] = ()
         """What could not be read in the round before."""
 
@@ -183,6 +186,8 @@ class _Watch:
             self._rank()
         self._ranks.finish(self._store, is_ended=pace.stop.is_set())
         arrivals = self._arrivals
+        if pace.once:
+            self._say_other_names(unsettled=True)
         if pace.once and not arrivals.paths() and not arrivals.given_up():
             troubles = (*arrivals.troubles, *(f"{path}: {reason}" for path, reason in arrivals.broken.items()))
             raise InputError("; ".join(troubles[:3]) or "no FITS file among the inputs")
@@ -224,6 +229,7 @@ class _Watch:
         due = self._retries.due()
         changed = self._arrivals.look()
         self._say_troubles()
+        self._say_other_names()
         if changed or self._unfinished or due:
             todo = self._planned()
             batch = self._batch(todo)
@@ -243,6 +249,12 @@ class _Watch:
                 if trouble not in self._troubles:
                     self._events.say(trouble)
         self._troubles = troubles
+
+    def _say_other_names(self, *, unsettled: bool = False) -> None:
+        """Tell once that images lie in the folders which are not taken by their names."""
+        if not self._has_told_names and (line := other_names(self._arrivals.other_names(unsettled=unsettled))):
+            self._has_told_names = True
+            self._events.say(line)
 
     def _batch(self, todo: Sequence[Exposure]) -> Sequence[Exposure]:
         """As many exposures as take some seconds to measure; more where ranking takes long."""
@@ -265,7 +277,7 @@ class _Watch:
         self._say_decisions(found)
         with self._store() as store:
             before = set(store.failures())
-            found = plan.with_held_files(paths, found, store, settings, self._files)
+            found = with_held_files(paths, found, store, settings, self._files)
             found = without_unfinished(found, given_up, arrivals)
             waiting = {e.key for e in found.exposures if not self._is_ready(e)}
             todo, have_moved = plan.reconcile(store, found, settings, self._events.say, waiting, self._announced_again)

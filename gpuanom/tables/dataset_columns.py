@@ -33,6 +33,7 @@ from gpuanom.store.ccd_columns import AXES
 from gpuanom.store.reconstructions import Reconstructed
 from gpuanom.store.store import Store
 from gpuanom.tables import statistic_columns
+from gpuanom.tables.missing_ccds import missing_ccds
 
 Columns = dict[str, Any]
 
@@ -106,7 +107,8 @@ def columns_of_dataset(
     columns["worst_ccd"] = np.append(ccds["name"], "")[worst]
     columns["file"] = [printable(files[0]) if files else "" for files in columns["files"]]
     reasons = _reasons(ccds["reason"], owner, ~used)
-    statuses = _statuses(columns, scores, reasons, comparable.notes(dataset, size), no_reference)
+    missing = missing_ccds(ccds["name"], owner, n)
+    statuses = _statuses(columns, scores, reasons, missing, comparable.notes(dataset, size), no_reference)
     columns["status"] = [status for status, _ in statuses]
     columns["note"] = [note for _, note in statuses]
     ccds["ccd"] = ccds["name"]
@@ -263,10 +265,14 @@ def _statuses(
     columns: Columns,
     scores: Sequence[Scores],
     reasons: Mapping[int, Sequence[str]],
+    missing: Mapping[int, str],
     of_size: Sequence[tuple[str, str]],
     no_reference: bool,
 ) -> list[tuple[str, str]]:
-    """The status and the note of each exposure; `reasons` says by index of the exposure why CCDs were not measured."""
+    """The status and the note of each exposure.
+
+    By index of the exposure, `reasons` says why CCDs were not measured, and `missing` which CCDs there are none of.
+    """
     spread = np.any([s.spread for s in scores], axis=0).tolist()
     within_noise = _within_noise(np.stack([s.deviation for s in scores]), np.stack([s.z for s in scores])).tolist()
     alone = not any((s.rank > 0).any() for s in scores)
@@ -275,6 +281,7 @@ def _statuses(
         _status(
             dict(zip(needed, values, strict=True)),
             _few(reasons.get(i, ())),
+            missing.get(i, ""),
             of_size[i],
             spread=spread[i],
             within_noise=within_noise[i],
@@ -288,6 +295,7 @@ def _statuses(
 def _status(
     row: Mapping[str, Any],
     reasons: Sequence[str],
+    missing: str,
     of_size: tuple[str, str],
     *,
     spread: bool,
@@ -319,6 +327,8 @@ def _status(
         notes.append("its largest deviation is within counting noise (z below 1): too few counts to tell")
     if of_size[1] and row["n_ccd_used"]:
         notes.append(of_size[1])
+    if missing:
+        notes.append(missing)
     if spread:
         notes.append("a reference bin was empty: half a count was spread over the bins")
     return word, "; ".join([*notes, *row["remarks"]])

@@ -42,6 +42,35 @@ def test_scaled_integers_with_blank(tmp_path, read):
     np.testing.assert_array_equal(read(path)["0"].image, [[10.5, 11.0, np.nan, 12.0]])
 
 
+@pytest.mark.parametrize("cards", [{"BZERO": "abc"}, {"BSCALE": "1,5"}, {"BZERO": True}, {"BSCALE": "nan"}])
+def test_a_scale_that_is_no_number_is_no_scale_of_one(tmp_path, read, cards):
+    """Without it the pixels would be other numbers, and the CCD would have a good score all the same."""
+    path = tmp_path / "a.fits"
+    _write_raw(path, np.array([[1, 2, 3, 4]], ">i2"), **cards)
+    (failure,) = read(path).values()
+    assert failure.status == "corrupt"
+    assert f"[0]: its {next(iter(cards))} card is no number (mend the card" in failure.reason
+
+
+@pytest.mark.parametrize(("blank", "is_blank"), [(-7.0, True), (-7.5, False), ("none", False)])
+def test_a_blank_value_may_be_written_with_a_point(tmp_path, read, blank, is_blank):
+    path = tmp_path / "a.fits"
+    _write_raw(path, np.array([[1, -7, 3]], ">i2"), BLANK=blank)
+    assert np.isnan(read(path)["0"].image[0, 1]) == is_blank
+
+
+def test_a_compressed_blank_value_may_be_written_with_a_point(tmp_path, read):
+    path = tmp_path / "a.fits"
+    data = np.arange(6400, dtype=np.int16).reshape(80, 80)
+    image = fits.CompImageHDU(data, compression_type="RICE_1")
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(path)
+    with fits.open(path, mode="update", disable_image_compression=True) as hdus:
+        hdus[1].header["ZBLANK"] = 17.0
+    pixels = read(path)["1"].image
+    assert np.isnan(pixels[0, 17])
+    assert np.isnan(pixels).sum() == 1
+
+
 def _write_raw(path, data, **cards):
     """Write a primary image with exactly these stored numbers and cards, which astropy would rescale."""
     bitpix = {"i": 1, "u": 1, "f": -1}[data.dtype.kind] * data.dtype.itemsize * 8

@@ -143,3 +143,8 @@ def test_a_missing_exposure_is_drawn_again(tmp_path):
     (tmp_path / "sim_000001.fits").unlink()
     simulate_night(tmp_path, **TINY)
     assert digests(tmp_path) == before
+
+
+def test_a_quiet_simulation_prints_nothing(tmp_path, capfd):
+    assert run(capfd, "simulate", tmp_path / "night", *WORDS, "-q") == (0, "", "")
+    assert (tmp_path / "night" / "truth.ecsv").is_file()

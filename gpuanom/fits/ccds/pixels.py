@@ -18,6 +18,7 @@ from gpuanom.encoded import NO_BLANK, BytesOnDisk, GiveRoom, RawImage, RiceImage
 from gpuanom.errors import InputError
 from gpuanom.fits.decoding.by_astropy.fallback import blanked, through_astropy
 from gpuanom.fits.decoding.encoded_images import decode_raw, decode_rice
+from gpuanom.fits.decoding.table_header import whole_blank
 from gpuanom.fits.decoding.tile_table import read_table
 from gpuanom.fits.decoding.tiles import RICE, AstropyOnlyError, Tiles
 from gpuanom.fits.headers.hdus import Hdu
@@ -249,15 +250,14 @@ def _raw(file: File, item: Hdu, shape: tuple[int, int], data: npt.NDArray[np.uin
     bitpix = card(header, "BITPIX")
     if bitpix not in _TYPES or type(bitpix) is not int:
         raise file.corrupt("its BITPIX card makes no sense", item.number)
-    scale, zero = _factor(header, "BSCALE", 1.0), _factor(header, "BZERO", 0.0)
+    scale, zero = (_factor(file, item, keyword, default) for keyword, default in (("BSCALE", 1.0), ("BZERO", 0.0)))
     if bitpix == 64 and (scale, zero) != (1.0, 0.0):
         raise AstropyOnlyError("64-bit integers with BSCALE or BZERO")
     size = math.prod(shape) * abs(bitpix) // 8
     if size > item.stored.data_size:
         raise file.corrupt("its pixels are not what its header says", item.number)
-    blank = card(header, "BLANK")
-    known = type(blank) is int and -(2**63) <= blank < 2**63
-    return RawImage(data[:size], shape, bitpix, scale, zero, blank if known and bitpix > 0 else NO_BLANK)
+    blank = NO_BLANK if bitpix < 0 else whole_blank(card(header, "BLANK"))
+    return RawImage(data[:size], shape, bitpix, scale, zero, blank)
 
 
 def _tiles(file: File, item: Hdu, shape: tuple[int, int]) -> Tiles:
@@ -320,7 +320,12 @@ def blank_value(header: ScannedHeader | CompressedImageHeader) -> float:
     return blank * (1.0 if scale is None else number(scale)) + (0.0 if zero is None else number(zero))
 
 
-def _factor(header: ScannedHeader | CompressedImageHeader, keyword: str, default: float) -> float:
-    """Return BSCALE or BZERO; a card that is no number counts as absent, as in astropy."""
-    value = number(card(header, keyword))
-    return default if math.isnan(value) else value
+def _factor(file: File, item: Hdu, keyword: str, default: float) -> float:
+    """Return BSCALE or BZERO; without the right one the pixels would be other numbers, with a good score."""
+    value = card(item.header, keyword)
+    if value is None or not str(value).strip():
+        return default
+    if math.isnan(result := number(value)):
+        reason, remedy = f"its {keyword} card is no number", "mend the card, or fetch the file again"
+        raise InputError(reason, file=file.path, hdu=item.number, remedy=remedy, status="corrupt")
+    return result

@@ -300,8 +300,31 @@ def _rice_settings(header: ScannedHeader) -> tuple[int, int]:
 
 def _blank(header: ScannedHeader) -> int:
     keyword = next((key for key in ("ZBLANK", "BLANK") if card(header, key) is not None), None)
-    blank = NO_BLANK if keyword is None else whole_number(header, keyword, NO_BLANK)
-    return blank if -(2**63) <= blank < 2**63 else NO_BLANK
+    value = None if keyword is None else card(header, keyword)
+    if value is None:
+        return NO_BLANK
+    blank = whole_blank(value)
+    if blank == NO_BLANK and type(value) is not int:
+        raise corrupt(f"its {keyword} card is no whole number")
+    return blank
+
+
+def whole_blank(value: Any) -> int:
+    """Return BLANK or ZBLANK as a whole number, also where some program wrote -32768.0.
+
+    Parameters
+    ----------
+    value : object
+        The value of the card; None without one.
+
+    Returns
+    -------
+    int
+        `gpuanom.encoded.NO_BLANK` for what is no whole number of 64 bits: no pixel has such a value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value % 1:
+        return NO_BLANK
+    return int(value) if -(2**63) <= value < 2**63 else NO_BLANK
 
 
 def _columns(header: ScannedHeader, width: int) -> dict[str, Column]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpuanom.errors import InputError
+from gpuanom.fits.exposures.other_names import is_plainly_something_else
 from gpuanom.fits.opening.file_names import SUFFIXES
 from gpuanom.fits.opening.packed import ARCHIVES
 
 PERMISSIONS = "change its permissions"
-NO_FITS = f"FITS files end in {', '.join(SUFFIXES)}"
+NO_FITS = "names of FITS files end in .fits, .fit or .fts, or in one of these and .fz, .gz, .bz2 or .xz"
 _ORDINARY = re.compile(r"\.[A-Za-z]{1,5}$")
 """The ending of a file's name such as README.txt, which no folder of exposures has."""
 
@@ -28,6 +29,10 @@ class NothingThereError(InputError):
 
 class NotFollowedError(InputError):
     """A link to a folder above the searched folder, which is not followed: its other folders were not asked for."""
+
+
+class OtherNameError(InputError):
+    """A file in a folder whose name does not end as those of FITS files, and may hold an image all the same."""
 
 
 def is_fits_name(name: str) -> bool:
@@ -55,7 +60,8 @@ def below(folder: Path) -> Iterator[Path | InputError]:
     Path or InputError
         An error for each folder that cannot be read, for each link that leads nowhere, and for
         each link to a folder above, which is not followed. A `NothingThereError` where there is no
-        FITS file.
+        FITS file. An `OtherNameError` for each file of another name that may hold an image: nobody
+        has looked into the file.
     """
     searched: set[Identity] = set()
     found = troubled = False
@@ -80,7 +86,7 @@ def below(folder: Path) -> Iterator[Path | InputError]:
                 searched.add(identity)
             for item in _inside(here):
                 if isinstance(item, InputError):
-                    troubled = True
+                    troubled = troubled or not isinstance(item, OtherNameError)
                     yield item
                 elif not isinstance(item, _Folder):
                     found = True
@@ -117,17 +123,24 @@ def _inside(folder: Path) -> Iterator[Path | _Folder | InputError]:
             if entry.is_dir(follow_symlinks=False):
                 yield _Folder(path, linked=False)
             elif not entry.is_symlink():
-                if is_fits_name(entry.name):
-                    yield path
+                yield from _file(path)
             elif path.stat() and entry.is_dir():
                 yield _Folder(path, linked=True)
-            elif is_fits_name(entry.name):
-                yield path
+            else:
+                yield from _file(path)
         except OSError as error:
             # A broken link with a name such as README.txt led neither to a folder nor to a FITS
             # file.
             if is_fits_name(entry.name) or not _ORDINARY.search(entry.name):
                 yield broken_link(path, error)
+
+
+def _file(path: Path) -> Iterator[Path | InputError]:
+    """Yield a file that is an input by its name; an error for one that may be an image under another name."""
+    if is_fits_name(path.name):
+        yield path
+    elif not is_plainly_something_else(path.name):
+        yield OtherNameError("its name does not end as that of a FITS file", file=path, remedy=NO_FITS)
 
 
 def broken_link(path: Path, error: OSError) -> InputError:

@@ -60,9 +60,10 @@ def with_distinct_ids(files: Sequence[Found]) -> list[Found]:
     would share an id.
     """
     with_id = _by_detector_counts([file for file in files if file.description.named])
-    split: list[Found] = []
-    for group in _grouped(with_id, lambda file: (file.description.camera, file.description.exposure)).values():
-        split += _by_dates(group)
+    split = with_id
+    for apart in (_by_dates, _by_bands):
+        groups = _grouped(split, lambda file: (file.description.camera, file.description.exposure)).values()
+        split = [file for group in groups for file in apart(group)]
     split = _without_ambiguous_ids(split)
     named = [file for file in split if file.description.named]
     unnamed = [file for file in (*files, *split) if not file.description.named]
@@ -143,6 +144,31 @@ def _by_dates(files: Sequence[Found]) -> list[Found]:
         told_by = f"{first.told_by}, which other exposures have too, and the start, {first.date_obs}"
         dated += [_renamed(f, clean(f"{first.exposure}-{first.date_obs}"), told_by) for f in part]
     return [*dated, *undated]
+
+
+def _by_bands(files: Sequence[Found]) -> list[Found]:
+    """Split files of one id and start that were taken in several bands, as by a camera with a CCD for each channel.
+
+    An exposure has one band. Only files of one processing version count: another version may name the filter otherwise.
+    """
+    found = [file.description for file in files]
+    bands = _grouped(files, lambda file: (file.description.version, file.description.version_label))
+    if all(len(_known_bands(file.description for file in group)) < 2 for group in bands.values()):
+        return list(files)
+    return [
+        _renamed(
+            file,
+            clean(f"{about.exposure}-{about.band.name}"),
+            f"{about.told_by}, which exposures in other bands have too, and the band, {about.band.name}",
+        )
+        if about.band.known
+        else file
+        for file, about in zip(files, found, strict=True)
+    ]
+
+
+def _known_bands(found: Iterable[Description]) -> set[str]:
+    return {description.band.name for description in found if description.band.known}
 
 
 def _why_another(description: Description, keyword: str, starts: bool) -> str:

@@ -13,9 +13,16 @@ from urllib.parse import unquote
 
 from gpuanom.errors import InputError
 from gpuanom.fits.exposures import input_lists
-from gpuanom.fits.exposures.folders import PERMISSIONS, NotFollowedError, NothingThereError, below, broken_link
+from gpuanom.fits.exposures.folders import (
+    PERMISSIONS,
+    NotFollowedError,
+    NothingThereError,
+    OtherNameError,
+    below,
+    broken_link,
+)
 
-__all__ = ["NotFollowedError", "NothingThereError", "expand"]
+__all__ = ["NotFollowedError", "NothingThereError", "OtherNameError", "expand"]
 
 _DEEPEST_LIST = 8
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -38,7 +45,8 @@ def expand(inputs: Sequence[str | Path]) -> Iterator[Path | InputError]:
     Yields
     ------
     Path or InputError
-        In no particular order. A file may be yielded more than once.
+        In no particular order. A file may be yielded more than once. An `OtherNameError` is no
+        failure: it names a file that is not an input by its name.
     """
     for item in inputs:
         yield from _expand(os.fspath(item), Path(), 0)
@@ -124,7 +132,9 @@ def _matching(pattern: Path) -> Iterator[Path | InputError]:
             yield broken_link(path, mode) if isinstance(mode, OSError) and path.is_symlink() else path
             continue
         for item in below(path):
-            if isinstance(item, InputError):
+            if isinstance(item, OtherNameError):
+                yield item
+            elif isinstance(item, InputError):
                 troubles.append(item)
             else:
                 found = True
