@@ -19,8 +19,8 @@ from urllib.parse import unquote, urlsplit
 from gpuanom import nvidia
 from gpuanom.errors import printable
 
-CPU_TORCH = "install torch --index-url https://download.pytorch.org/whl/cpu"
-"""The arguments of pip that install PyTorch for CPUs, without gigabytes of CUDA, from PyTorch's own index."""
+CPU_TORCH = "torch --index-url https://download.pytorch.org/whl/cpu"
+"""What pip installs as PyTorch for CPUs, without gigabytes of CUDA, from PyTorch's own index."""
 
 
 def install(*extras: str) -> str:
@@ -55,7 +55,7 @@ def install_cuda(driver: int | None = None) -> str:
 def install_torch() -> str:
     """Return the commands that install gpuanom with PyTorch: without an NVIDIA driver, PyTorch's build for CPUs."""
     whole = install("autoencoder")
-    return whole if nvidia.driver_cuda() else f"{_pip()} {CPU_TORCH}, then {whole}"
+    return whole if nvidia.driver_cuda() else f"{_pip()} install {CPU_TORCH}, then {whole}"
 
 
 def package(name: str) -> str:
@@ -94,7 +94,8 @@ def lacks(module: str, name: str, remedy: str, package: str = "") -> str:
 
 def reinstall(name: str) -> str:
     """Return the command that installs a package again, in place of one that does not work."""
-    return f"{_pip()} install --force-reinstall {shlex.quote(name)}"
+    for_cpu = name == "torch" and not nvidia.driver_cuda()
+    return f"{_pip()} install --force-reinstall {CPU_TORCH if for_cpu else shlex.quote(name)}"
 
 
 def uninstall(*names: str) -> str:

@@ -109,6 +109,8 @@ def test_pytorch_brings_cuda_only_where_there_is_a_driver(installed, monkeypatch
     monkeypatch.setattr(nvidia, "driver_cuda", lambda: cuda)
     cpu = "pip install torch --index-url https://download.pytorch.org/whl/cpu, then "
     assert installing.install_torch() == ("" if cuda else cpu) + "pip install 'gpuanom[autoencoder]'"
+    build = "torch" if cuda else "torch --index-url https://download.pytorch.org/whl/cpu"
+    assert installing.reinstall("torch") == f"pip install --force-reinstall {build}"
 
 
 @pytest.mark.parametrize(("cuda", "extra"), [(0, "cuda12"), (11080, "cuda12"), (12090, "cuda12"), (13020, "cuda13")])

@@ -13,8 +13,8 @@ from test_packed_records import CASES, EXPOSURE, require_same
 
 from gpuanom import Settings
 from gpuanom.records import ExposureStatistics, Measurement, StatisticNames, measurements
+from gpuanom.store.forgetting import Forgetting
 from gpuanom.store.prepared_rows import prepared_rows
-from gpuanom.store.set_aside import Forgetting
 from gpuanom.store.store import Store
 
 STATISTICS = ExposureStatistics(StatisticNames(1, ("a",), ("b", "c", "d")), np.array([2.5], "f4"))

@@ -119,7 +119,7 @@ def test_a_header_that_cannot_be_read_when_files_are_looked_for(tmp_path, refuse
 
 def test_a_mask_that_cannot_be_looked_up_is_not_taken_as_missing(tmp_path, refuse):
     from gpuanom.cameras.builtin import BUILTIN_RULES
-    from gpuanom.fits.discover import mask_sibling
+    from gpuanom.fits.exposures.from_files import mask_sibling
 
     rule = next(rule for rule in BUILTIN_RULES if rule.mask_file)
     image, mask = (tmp_path / f"c4d_1_{token}_g_v1.fits" for token in rule.mask_file)

@@ -188,7 +188,7 @@ def fit(exposures: Sample, truth: Integers) -> Classifier:
         When fewer than `MIN_LABELS` exposures are anomalous, or normal.
     """
     require_enough(truth)
-    return fit_network(exposures.features, truth, exposures.model)
+    return fit_regression(exposures.features, truth, exposures.model)
 
 
 def require_enough(truth: Integers) -> None:
@@ -201,8 +201,8 @@ def require_enough(truth: Integers) -> None:
         )
 
 
-def fit_network(features: Doubles, truth: Integers, model: str) -> Classifier:
-    """Fit a classifier to the exposures whose truth is known.
+def fit_regression(features: Doubles, truth: Integers, model: str) -> Classifier:
+    """Fit the logistic regression of a classifier to the exposures whose truth is known.
 
     Parameters
     ----------

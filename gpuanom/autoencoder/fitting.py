@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from gpuanom.autoencoder.checkpoint import Checkpoint
-from gpuanom.autoencoder.drawn_stamps import MIN_STAMPS, Drawn, candidates, draw, read_stamps
+from gpuanom.autoencoder.drawn_stamps import MIN_STAMPS, Drawn, candidates, draw
 from gpuanom.autoencoder.epochs import BATCH, RATE
 from gpuanom.autoencoder.model import FORMAT, NORMALISATION, Model, stamp_settings
 from gpuanom.autoencoder.network import layers_of, reconstruct
+from gpuanom.autoencoder.read_stamps import read_stamps
 from gpuanom.autoencoder.tensors import device_type, require_shared
 from gpuanom.autoencoder.training import THREADS, OnEpoch, Trained, train
 from gpuanom.backends.protocol import Backend
@@ -204,9 +205,10 @@ def _read(
             failed.add(exposure.key)
         callbacks.done(exposure, result)
 
-    read, held_out, left_out = read_stamps(drawn, settings, backends, threads, done, callbacks.debug)
-    if left_out:
-        callbacks.say(f"{left_out} stamps left out: not finite, or with pixels much darker than their source is bright")
+    read, held_out, n_left_out = read_stamps(drawn, settings, backends, threads, done, callbacks.debug)
+    if n_left_out:
+        why = "not finite, or with pixels much darker than their source is bright"
+        callbacks.say(f"{n_left_out} stamps left out: {why}")
     if len(read) < MIN_STAMPS:
         raise InputError(f"{len(read)} stamps could be read: too few to train with", remedy=f"{MIN_STAMPS} at least")
     return read, held_out, failed

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpuanom import sampling
-from gpuanom.autoencoder.classifier import FOLDS, Sample, fit_network, require_enough
+from gpuanom.autoencoder.classifier import FOLDS, Sample, fit_regression, require_enough
 from gpuanom.records import Doubles
 
 
@@ -41,7 +41,7 @@ def cross_validated(exposures: Sample, truth: npt.NDArray[np.int64], seed: int =
     found = np.full(truth.size, np.nan)
     for k in range(FOLDS):
         held_out = fold == k
-        fitted = fit_network(exposures.features, np.where(held_out, -1, truth), exposures.model)
+        fitted = fit_regression(exposures.features, np.where(held_out, -1, truth), exposures.model)
         found[held_out] = fitted.probabilities(exposures.features[held_out])
     return found
 

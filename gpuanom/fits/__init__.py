@@ -7,7 +7,8 @@ Begin with `discover.py` and `reader.py`. The folders hold what they call: `head
 from __future__ import annotations
 
 from gpuanom.fits.decoding.encoded_images import decode_raw, decode_rice
-from gpuanom.fits.discover import Discovery, FileFailure, KnownFiles, Skipped, discover
+from gpuanom.fits.discover import Discovery, discover
+from gpuanom.fits.exposures.each_file import FileFailure, KnownFiles, Skipped
 from gpuanom.fits.reader import CcdsOnDisk, open_ccds, read_ccds
 
 __all__ = [

@@ -16,8 +16,9 @@ from gpuanom.nights.same_exposures import few_lines
 from gpuanom.paths import absolute, is_within, path_text, resolved
 from gpuanom.records import ExposureKey
 from gpuanom.settings import Settings
+from gpuanom.store.failed_files import FailedFile
 from gpuanom.store.planned import unfinished_line
-from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
+from gpuanom.store.set_aside import Copy, Membership, Placed
 from gpuanom.store.store import NAME, Store
 from gpuanom.tables import build as tables
 from gpuanom.tables import writing

@@ -14,7 +14,8 @@ from gpuanom.nights.same_exposures import placed_copies
 from gpuanom.paths import absolute, exists, resolved
 from gpuanom.records import Exposure, Version
 from gpuanom.settings import Settings
-from gpuanom.store.set_aside import Copy, FailedFile, Membership, Placed
+from gpuanom.store.failed_files import FailedFile
+from gpuanom.store.set_aside import Copy, Membership, Placed
 from gpuanom.store.store import Store
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gpuanom.fits.discover import NO_BAND
+from gpuanom.fits.exposures.from_files import NO_BAND
 from gpuanom.fits.exposures.grouping import by_start, ids_by_place
 from gpuanom.fits.headers.values import clean
 from gpuanom.fits.opening.file_names import stem

@@ -9,55 +9,37 @@ import numpy as np
 
 from gpuanom.natural_order import natural_key
 from gpuanom.records import KINDS, Dataset, DatasetKey
-from gpuanom.store.schema import explaining_damage
-from gpuanom.store.transactions import Transactions
 
 
-class Datasets(Transactions):
-    """The part of a store that knows its datasets."""
-
-    def n_exposures(self) -> int:
-        """Return the number of measured exposures."""
-        with self._explaining_errors():
-            return int(self._db.execute("SELECT count(*) FROM exposures").fetchone()[0])
-
-    def dataset_sizes(self) -> dict[DatasetKey, int]:
-        """Return the number of measured exposures of each dataset by camera and band, in the order of these."""
-        query = "SELECT camera, band, count(*) FROM exposures GROUP BY camera, band ORDER BY camera, band"
-        with self._explaining_errors():
-            return {(camera, band): int(n) for camera, band, n in self._db.execute(query)}
-
-    def fingerprints(self, camera: str, band: str, names: Sequence[str] | None = None) -> dict[str, str]:
-        """Return a hash of the files of each exposure of a dataset, by id.
-
-        Parameters
-        ----------
-        camera, band : str
-        names : sequence of str, optional
-            The ids that are asked for; those that the store does not hold are passed over. By default all.
-        """
-        query, one = "SELECT exposure, fingerprint FROM exposures WHERE camera = ? AND band = ?", " AND exposure = ?"
-        with self._explaining_errors():
-            if names is None:
-                return dict(self._db.execute(query, (camera, band)).fetchall())
-            found = [self._db.execute(query + one, (camera, band, name)).fetchone() for name in names]
-        return dict(row for row in found if row is not None)
-
-    def dataset_keys(self) -> list[DatasetKey]:
-        """Return camera and band of the datasets, in this order."""
-        return list(self.dataset_sizes())
-
-    def dataset(self, camera: str, band: str, bins: int) -> Dataset:
-        """Return the histograms of the exposures of one camera and band, in natural order of their ids."""
-        with explaining_damage(self.path):
-            return _read_dataset(self._db, camera, band, bins)
-
-    def datasets(self, bins: int) -> list[Dataset]:
-        """Return the histograms of all exposures, a `Dataset` for each of `dataset_keys`."""
-        return [self.dataset(camera, band, bins) for camera, band in self.dataset_keys()]
+def n_exposures(db: sqlite3.Connection) -> int:
+    """Return the number of measured exposures."""
+    return int(db.execute("SELECT count(*) FROM exposures").fetchone()[0])
 
 
-def _read_dataset(db: sqlite3.Connection, camera: str, band: str, bins: int) -> Dataset:
+def sizes(db: sqlite3.Connection) -> dict[DatasetKey, int]:
+    """Return the number of measured exposures of each dataset by camera and band, in the order of these."""
+    query = "SELECT camera, band, count(*) FROM exposures GROUP BY camera, band ORDER BY camera, band"
+    return {(camera, band): int(n) for camera, band, n in db.execute(query)}
+
+
+def fingerprints(db: sqlite3.Connection, camera: str, band: str, names: Sequence[str] | None = None) -> dict[str, str]:
+    """Return a hash of the files of each exposure of a dataset, by id.
+
+    Parameters
+    ----------
+    db : Connection
+    camera, band : str
+    names : sequence of str, optional
+        The ids that are asked for; those that the store does not hold are passed over. By default all.
+    """
+    query, one = "SELECT exposure, fingerprint FROM exposures WHERE camera = ? AND band = ?", " AND exposure = ?"
+    if names is None:
+        return dict(db.execute(query, (camera, band)).fetchall())
+    found = [db.execute(query + one, (camera, band, name)).fetchone() for name in names]
+    return dict(row for row in found if row is not None)
+
+
+def read(db: sqlite3.Connection, camera: str, band: str, bins: int) -> Dataset:
     """Read the histograms of all exposures of a dataset, in natural order of their ids.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gpuanom.records import ExposureKey
+from gpuanom.store.recorded_settings import copy_settings
 from gpuanom.store.schema import explaining_damage, has_table, insert
 from gpuanom.store.store import Store
 
@@ -28,8 +29,7 @@ def few_exposures(store: Store, keys: Sequence[ExposureKey]) -> Store:
     """
     part = Store(None, store.settings)
     with explaining_damage(store.path), part._transaction() as db:
-        rows = store._db.execute("SELECT * FROM settings").fetchall()
-        db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", rows)
+        copy_settings(store._db, db)
         for table in _TABLES:
             if not has_table(store._db, table):
                 continue

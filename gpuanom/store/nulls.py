@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from gpuanom.store.datasets import Datasets
-from gpuanom.store.schema import explaining_damage, has_table
+from gpuanom.store.schema import has_table
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS nulls (
@@ -17,40 +16,43 @@ CREATE TABLE IF NOT EXISTS nulls (
 """
 
 
-class KeptNulls(Datasets):
-    """The part of a store that keeps the nulls of its datasets."""
+def read(db: sqlite3.Connection, camera: str, band: str) -> tuple[str, bytes] | None:
+    """Return the text and the numbers of the null of a dataset; None where none is kept.
 
-    def null(self, camera: str, band: str) -> tuple[str, bytes] | None:
-        """Return the text and the numbers of the null of a dataset; None where none is kept.
+    Parameters
+    ----------
+    db : Connection
+    camera, band : str
 
-        Parameters
-        ----------
-        camera, band : str
-        """
-        with explaining_damage(self.path):
-            if not has_table(self._db, "nulls"):
-                return None
-            query = "SELECT about, numbers FROM nulls WHERE camera = ? AND band = ?"
-            for about, numbers in self._db.execute(query, (camera, band)):
-                if not (isinstance(about, str) and isinstance(numbers, bytes)):
-                    raise ValueError("a null without its text or numbers")
-                return about, numbers
-            return None
-
-    def keep_null(self, camera: str, band: str, about: str, numbers: bytes) -> None:
-        """Keep the null of a dataset in place of an earlier one.
-
-        Parameters
-        ----------
-        camera, band, about : str
-        numbers : bytes
-        """
-        with self._transaction() as db:
-            db.execute(_TABLE)
-            db.execute("INSERT OR REPLACE INTO nulls VALUES (?, ?, ?, ?)", (camera, band, about, numbers))
+    Raises
+    ------
+    ValueError
+        When the text or the numbers are something else.
+    """
+    if not has_table(db, "nulls"):
+        return None
+    query = "SELECT about, numbers FROM nulls WHERE camera = ? AND band = ?"
+    for about, numbers in db.execute(query, (camera, band)):
+        if not (isinstance(about, str) and isinstance(numbers, bytes)):
+            raise ValueError("a null without its text or numbers")
+        return about, numbers
+    return None
 
 
-def forget_nulls(db: sqlite3.Connection) -> None:
+def write(db: sqlite3.Connection, camera: str, band: str, about: str, numbers: bytes) -> None:
+    """Keep the null of a dataset in place of an earlier one. The caller holds the transaction.
+
+    Parameters
+    ----------
+    db : Connection
+    camera, band, about : str
+    numbers : bytes
+    """
+    db.execute(_TABLE)
+    db.execute("INSERT OR REPLACE INTO nulls VALUES (?, ?, ?, ?)", (camera, band, about, numbers))
+
+
+def forget(db: sqlite3.Connection) -> None:
     """Forget all nulls: the exposures behind them are gone. The caller holds the transaction."""
     if has_table(db, "nulls"):
         db.execute("DELETE FROM nulls")

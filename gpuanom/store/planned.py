@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,8 +16,7 @@ from gpuanom.errors import printable
 from gpuanom.paths import as_named_here, exists, path_text
 from gpuanom.records import Exposure
 from gpuanom.store.file_places import absolute_text
-from gpuanom.store.nulls import KeptNulls
-from gpuanom.store.schema import explaining_damage, has_table
+from gpuanom.store.schema import has_table
 
 _LACKING = """
 FROM planned AS p WHERE NOT EXISTS (SELECT 1 FROM exposures AS e WHERE e.camera = p.camera AND e.exposure = p.exposure)
@@ -42,55 +41,53 @@ class Share:
     night: str
 
 
-class PlannedExposures(KeptNulls):
-    """The part of a store that keeps which exposures its runs were to measure."""
+def write(db: sqlite3.Connection, exposures: Iterable[Exposure], of_night: Share | None) -> None:
+    """Keep what a run is about to measure, until `end`. The caller holds the transaction.
 
-    def plan(self, exposures: Iterable[Exposure], share: Share | None) -> None:
-        """Keep what a run is about to measure, until `finished`.
+    Exposures that an earlier run was to measure are forgotten where their files are gone.
 
-        Exposures that an earlier run was to measure are forgotten where their files are gone.
+    Parameters
+    ----------
+    db : Connection
+    exposures : iterable of Exposure
+    of_night : Share or None
+        The share of the night that the store holds; None for a whole night.
+    """
+    files = db.execute("SELECT DISTINCT file FROM planned").fetchall()
+    gone = [row for row in files if not exists(Path(as_named_here(row[0])))]
+    db.executemany("DELETE FROM planned WHERE file = ?", gone)
+    rows = [(e.camera, e.exposure, absolute_text(path_text(e.files[0]))) for e in exposures]
+    db.executemany("INSERT OR REPLACE INTO planned VALUES (?, ?, ?)", rows)
+    db.execute("DELETE FROM about WHERE name = 'share'")
+    if of_night is not None:
+        db.execute("INSERT INTO about VALUES ('share', ?)", (json.dumps(asdict(of_night)),))
 
-        Parameters
-        ----------
-        exposures : iterable of Exposure
-        share : Share or None
-            The share of the night that the store holds; None for a whole night.
-        """
-        with self._transaction() as db:
-            files = db.execute("SELECT DISTINCT file FROM planned").fetchall()
-            gone = [row for row in files if not exists(Path(as_named_here(row[0])))]
-            db.executemany("DELETE FROM planned WHERE file = ?", gone)
-            rows = [(e.camera, e.exposure, absolute_text(path_text(e.files[0]))) for e in exposures]
-            db.executemany("INSERT OR REPLACE INTO planned VALUES (?, ?, ?)", rows)
-            db.execute("DELETE FROM about WHERE name = 'share'")
-            if share is not None:
-                db.execute("INSERT INTO about VALUES ('share', ?)", (json.dumps(asdict(share)),))
 
-    def finished(self, exposures: Sequence[Exposure]) -> None:
-        """Tell that a run has tried all that it was to measure.
+def end(db: sqlite3.Connection, exposures: Iterable[Exposure]) -> None:
+    """Note that a run has tried these exposures, all that it was to measure. The caller holds the transaction."""
+    db.executemany("DELETE FROM planned WHERE camera = ? AND exposure = ?", [e.key for e in exposures])
 
-        Parameters
-        ----------
-        exposures : sequence of Exposure
-        """
-        with self._transaction() as db:
-            db.executemany("DELETE FROM planned WHERE camera = ? AND exposure = ?", [e.key for e in exposures])
 
-    def n_unmeasured(self) -> int:
-        """Return the number of exposures that runs were to measure and did not, since they were ended early."""
-        with self._explaining_errors():
-            if not has_table(self._db, "planned"):
-                return 0
-            return int(self._db.execute(f"SELECT count(*) {_LACKING}").fetchone()[0])
+def forget(db: sqlite3.Connection) -> None:
+    """Forget what runs were to measure. The caller holds the transaction."""
+    db.execute("DELETE FROM planned")
+    db.execute("DELETE FROM about WHERE name = 'share'")
 
-    def share(self) -> Share | None:
-        """Return the share of a night that the store holds; None for a whole night."""
-        with explaining_damage(self.path):
-            if not has_table(self._db, "about"):
-                return None
-            for (text,) in self._db.execute("SELECT value FROM about WHERE name = 'share'"):
-                return Share(**json.loads(text))
-            return None
+
+def n_unmeasured(db: sqlite3.Connection) -> int:
+    """Return the number of exposures that runs were to measure and did not, since they were ended early."""
+    if not has_table(db, "planned"):
+        return 0
+    return int(db.execute(f"SELECT count(*) {_LACKING}").fetchone()[0])
+
+
+def share(db: sqlite3.Connection) -> Share | None:
+    """Return the share of a night that the store holds; None for a whole night."""
+    if not has_table(db, "about"):
+        return None
+    for (text,) in db.execute("SELECT value FROM about WHERE name = 'share'"):
+        return Share(**json.loads(text))
+    return None
 
 
 def unfinished_line(folder: str | Path | None, n_unmeasured: int) -> str:
@@ -101,7 +98,7 @@ def unfinished_line(folder: str | Path | None, n_unmeasured: int) -> str:
     folder : str, Path or None
         The folder of the night; None where the line needs no name.
     n_unmeasured : int
-        As `PlannedExposures.n_unmeasured` gives it.
+        As `gpuanom.store.store.Store.n_unmeasured` gives it.
     """
     if not n_unmeasured:
         return ""
@@ -110,9 +107,3 @@ def unfinished_line(folder: str | Path | None, n_unmeasured: int) -> str:
         f"{'' if folder is None else f'{folder}: '}{exposures} not measured yet: a run was ended early"
         " (give its gpuanom score command again, which goes on from there)"
     )
-
-
-def forget_planned(db: sqlite3.Connection) -> None:
-    """Forget what runs were to measure. The caller holds the transaction."""
-    db.execute("DELETE FROM planned")
-    db.execute("DELETE FROM about WHERE name = 'share'")

@@ -8,10 +8,13 @@ as long as its files and settings are those of the exposure's measurement.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from gpuanom.errors import OutputError
 from gpuanom.records import Doubles, Exposure, Integers, Measurement
 from gpuanom.store.exposure_rows import measured_exposures
 from gpuanom.store.schema import has_table
@@ -42,6 +45,29 @@ class Reconstructed:
     n_stamps: Integers
     errors: Doubles
     latent: Doubles
+
+
+def require_one_model(models: Iterable[tuple[Path | None, str]]) -> None:
+    """Refuse to put stores together that hold results of different models: their errors cannot be compared.
+
+    Parameters
+    ----------
+    models : iterable of (Path or None, str)
+        The file of each store, and the fingerprint of its model; empty without one.
+
+    Raises
+    ------
+    OutputError
+        When two models differ.
+    """
+    first = ""
+    for path, model in models:
+        if first and model and first != model:
+            raise OutputError(
+                f"{path}: holds autoencoder_mse of another model than an earlier input"
+                " (score one of them again with the other's: gpuanom score -o SCORED --model MODEL)"
+            )
+        first = first or model
 
 
 class Reconstructions:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gpuanom.errors import OutputError
-from gpuanom.settings import difference
+from gpuanom.settings import Settings, difference
 from gpuanom.store.schema import explaining_damage, explaining_errors, has_table
 
 
@@ -129,6 +129,36 @@ def measured_with(db: sqlite3.Connection, path: Path | None) -> tuple[Mapping[st
         measurement = dict(json.loads(rows[0][0]))
         measurement["bins"] = int(measurement["bins"])
         return measurement, str(rows[0][1])
+
+
+def other_settings(db: sqlite3.Connection, settings: Settings, used: Iterable[str] | None = None) -> str:
+    """Say how the settings of exposures differ from other settings; empty if they do not differ.
+
+    Parameters
+    ----------
+    db : Connection
+    settings : Settings
+        Those of a run.
+    used : iterable of str, optional
+        Fingerprints of the settings that exposures were measured with; by default of all exposures.
+    """
+    found = dict(db.execute("SELECT fingerprint, measurement FROM settings").fetchall())
+    if used is None:
+        used = [fingerprint for (fingerprint,) in db.execute("SELECT DISTINCT settings FROM exposures")]
+    others = sorted(set(used) - {settings.fingerprint()})
+    return "; ".join(difference(settings.measurement(), json.loads(found[other])) for other in others)
+
+
+def copy_settings(source: sqlite3.Connection, db: sqlite3.Connection) -> None:
+    """Copy the settings that the exposures of another store were measured with. The caller holds the transaction.
+
+    Parameters
+    ----------
+    source, db : Connection
+        The other store, and the store that gets exposures of the other one.
+    """
+    rows = source.execute("SELECT * FROM settings").fetchall()
+    db.executemany("INSERT OR IGNORE INTO settings VALUES (?, ?, ?)", rows)
 
 
 def require_alike(night: Path, settings: Mapping[str, Any], other: str, of_other: Mapping[str, Any] | None) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 from gpuanom.files import State, state_of
 from gpuanom.records import Exposure, ExposureKey
 from gpuanom.settings import Settings
+from gpuanom.store.failed_files import FailedFile
 from gpuanom.store.known import Known, known_exposures
 from gpuanom.store.schema import explaining_damage
-from gpuanom.store.set_aside import FailedFile, Placed
+from gpuanom.store.set_aside import Placed
 from gpuanom.store.store import Store
 
 

@@ -7,8 +7,7 @@ they are made when they are needed first. The number of what is ranked is 0.
 
 The table `nights` says from which nights each copy comes: ``night`` is a JSON list of folders, that of the night first,
 and then those of the merged nights through which it came; an empty list stands for what was measured into this store.
-``position`` gives the order of the nights. A copy without a row was measured into this store. The table
-`night_failures` keeps the failed files of each night in the same way.
+``position`` gives the order of the nights. A copy without a row was measured into this store.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gpuanom.paths import Relocation, path_text, relocated
-from gpuanom.records import Exposure, Failure
+from gpuanom.paths import Relocation, relocated
+from gpuanom.records import Exposure
 from gpuanom.store.ccd_columns import CCD_COLUMNS_TABLE
 from gpuanom.store.exposure_rows import exposures_of
 from gpuanom.store.file_places import files_json, texts_of
@@ -133,13 +132,6 @@ class Placed:
     ranked: bool
 
 
-class FailedFile(NamedTuple):
-    """A file or exposure that failed, and the night in which it did."""
-
-    membership: Membership
-    failure: Failure
-
-
 def read_copies(db: sqlite3.Connection, located: Callable[[str], str], moves: Sequence[Relocation] = ()) -> list[Copy]:
     """Return all copies of exposures in a store, those that are ranked first.
 
@@ -154,7 +146,7 @@ def read_copies(db: sqlite3.Connection, located: Callable[[str], str], moves: Se
     nights: dict[tuple[int, str, str], list[Membership]] = {}
     if has_table(db, "nights"):
         for number, camera, exposure, position, night in db.execute("SELECT * FROM nights"):
-            of_night = _membership(position, night, moves)
+            of_night = read_membership(position, night, moves)
             nights.setdefault((number, camera, exposure), []).append(of_night)
     found = exposures_of(db, located) + exposures_of(db, located, aside=True)
     return [
@@ -163,52 +155,11 @@ def read_copies(db: sqlite3.Connection, located: Callable[[str], str], moves: Se
     ]
 
 
-def _membership(position: object, night: str, moves: Sequence[Relocation]) -> Membership:
+def read_membership(position: object, night: str, moves: Sequence[Relocation]) -> Membership:
     """A night as a store keeps it, with its folders as they are called now."""
     if not isinstance(position, int):
         raise ValueError("the position of a night is no whole number")
     return Membership(position, tuple(relocated(folder, moves) for folder in texts_of(night)))
-
-
-def read_failed(
-    db: sqlite3.Connection, located: Callable[[str], str], moves: Sequence[Relocation] = ()
-) -> list[FailedFile]:
-    """Return the failed files of all nights, without those that were mended, or failed in another way, since then.
-
-    Parameters
-    ----------
-    db : Connection
-    located : callable
-        Tells where a file is now.
-    moves : sequence of Relocation, optional
-        What the user says of folders that were moved.
-    """
-    of_nights: dict[str, list[tuple[Membership, tuple[str, ...]]]] = {}
-    if has_table(db, "night_failures"):
-        for position, night, *row in db.execute("SELECT * FROM night_failures ORDER BY position, night, file"):
-            of_nights.setdefault(row[0], []).append((_membership(position, night, moves), tuple(row)))
-    found: list[tuple[Membership, tuple[str, ...]]] = []
-    for row in db.execute("SELECT * FROM failures ORDER BY file").fetchall():
-        of_file = of_nights.get(row[0], [])
-        found += of_file if any(of_night == row for _, of_night in of_file) else [(MEASURED_HERE, row)]
-    return [FailedFile(of, Failure(path_text(located(row[0])), *row[1:])) for of, row in found]
-
-
-def write_failed(db: sqlite3.Connection, failed: Iterable[FailedFile]) -> None:
-    """Keep the failed files of all nights; the reason of the last night counts. The caller holds the transaction.
-
-    Parameters
-    ----------
-    db : Connection
-    failed : iterable of FailedFile
-    """
-    db.execute("DELETE FROM failures")
-    db.execute("DELETE FROM night_failures")
-    for (position, night), f in sorted(failed, key=lambda item: item.membership):
-        row = (f.file, f.camera, f.band, f.exposure, f.status, f.reason)
-        db.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, ?, ?)", row)
-        values = (position, json.dumps(night), *row)
-        db.execute("INSERT OR REPLACE INTO night_failures VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
 
 def rearrange(db: sqlite3.Connection, placed: Sequence[Placed], located: Callable[[str], str]) -> None:
@@ -257,50 +208,6 @@ def rearrange(db: sqlite3.Connection, placed: Sequence[Placed], located: Callabl
             for position, night in p.copy.nights
         ],
     )
-
-
-class Forgetting:
-    """Forgets exposures: their rows, what is set aside of them, and their nights.
-
-    Parameters
-    ----------
-    db : Connection
-        See `gpuanom.store.schema.open_database`.
-    """
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db, self._schema = db, -1
-        self._tables: list[str] = []
-        self._holds = ""
-
-    def __call__(self, camera: str, exposure: str) -> None:
-        """Forget an exposure. The caller holds the transaction.
-
-        Parameters
-        ----------
-        camera, exposure : str
-        """
-        db = self._db
-        # SQLite raises this number with each new table.
-        (schema,) = db.execute("PRAGMA schema_version").fetchone()
-        if schema != self._schema:
-            self._look()
-            self._schema = schema
-        # Most exposures are new: one question takes a tenth of the time of a deletion from each table.
-        named = {"camera": camera, "exposure": exposure}
-        if db.execute(self._holds, named).fetchone()[0]:
-            for table in self._tables:
-                db.execute(f"DELETE FROM {table} {_OF_EXPOSURE}", named)
-
-    def _look(self) -> None:
-        existing = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        named = ("nights", "beyond_patterns", *EXPOSURE_TABLES, *(f"aside_{name}" for name in EXPOSURE_TABLES))
-        self._tables = [table for table in named if table in existing]
-        self._holds = "SELECT " + " OR ".join(f"EXISTS (SELECT 1 FROM {t} {_OF_EXPOSURE})" for t in self._tables)
-
-
-_OF_EXPOSURE = "WHERE camera = :camera AND exposure = :exposure"
-"""By names, since Python 3.12.1 warns of numbers."""
 
 
 def forget_aside(db: sqlite3.Connection) -> None:

@@ -37,9 +37,6 @@ from gpuanom.records import (
 from gpuanom.records.attributes import attributes
 from gpuanom.store.schema import explaining_damage, has_table
 
-STATISTICS_TABLES = ("statistics", "beyond_patterns")
-"""The tables that this file reads and writes."""
-
 _AT_ONCE = 32
 """Exposures whose statistics are put in place together: they stay in the cache of a core."""
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from gpuanom.store.schema import explaining_errors
+from gpuanom.store.schema import explaining_damage, explaining_errors
 
 
 class Transactions:
-    """The part of a store that writes changes to disk.
+    """The database of a store, as it is read from and written to.
 
     Parameters
     ----------
@@ -46,7 +46,14 @@ class Transactions:
                 self._db.execute("COMMIT")
 
     @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Give the database to be read from; values that gpuanom cannot have written are damage, which a line tells."""
+        with explaining_damage(self.path):
+            yield self._db
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Give the database to be written to: all changes of the block, or none of them if the block fails."""
         first, last, undo = "BEGIN IMMEDIATE", "COMMIT", ["ROLLBACK"]
         if self._together:
             first, last, undo = "SAVEPOINT change", "RELEASE change", ["ROLLBACK TO change", "RELEASE change"]

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuanom
-from gpuanom.autoencoder.drawn_stamps import Candidate, candidates, draw, evenly, read_stamps
+from gpuanom.autoencoder.drawn_stamps import Candidate, candidates, draw, evenly
+from gpuanom.autoencoder.read_stamps import read_stamps
 from gpuanom.backends.choice import select
 from gpuanom.errors import InputError, OutputError
 from gpuanom.records import Exposure

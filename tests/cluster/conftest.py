@@ -94,7 +94,7 @@ def score(night, tmp_path, monkeypatch):
         if farm.awaits_faults():
             # An exposure that waits at a busy worker is moved to an idle one, and the busy worker may have begun it in
             # the meantime. The fault would then befall a call whose answer nobody takes, and nothing would tell of it.
-            monkeypatch.setattr("gpuanom.cluster.run.to_move", lambda _usable: [])
+            monkeypatch.setattr("gpuanom.cluster.dispatch.to_move", lambda _usable: [])
         options = {
             "settings": QUICK,
             "device": "cpu",

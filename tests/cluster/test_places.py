@@ -68,7 +68,7 @@ def test_a_file_that_one_worker_does_not_see_is_measured_by_another(farm, score,
 
 
 def test_a_file_that_no_worker_sees_fails_alone(farm, score, monkeypatch):
-    monkeypatch.setattr("gpuanom.cluster.run.LATE", 0.5)
+    monkeypatch.setattr("gpuanom.cluster.tries.LATE", 0.5)
     farm.befall("5", "lose", always=True)
     night, _ = score(farm)
     rows = night.tables.exposures

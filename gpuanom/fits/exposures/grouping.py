@@ -11,16 +11,16 @@ import math
 import os
 import re
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gpuanom.fits.ccds.names import DETECTOR_CARDS, PLACES, is_generic
+from gpuanom.fits.exposures.each_file import Found, by_path
 from gpuanom.fits.exposures.identity import Description
 from gpuanom.fits.headers.values import clean
 from gpuanom.fits.opening.file_names import stem
-from gpuanom.natural_order import natural_key
 from gpuanom.paths import absolute
 from gpuanom.records import Exposure, ExposureKey
 
@@ -28,28 +28,6 @@ Key = TypeVar("Key", bound=Hashable)
 
 _AT_ONCE = 2.0  # seconds by which the start may differ between the CCDs of an exposure
 _UNKNOWN_EXPTIME = 30.0  # the same where the exposure time is unknown
-
-
-@dataclass(frozen=True)
-class Found:
-    """A file with an image of the sky, and what its headers say.
-
-    Attributes
-    ----------
-    path : Path
-    description : Description
-    datasums : str
-        The values of the DATASUM cards, for the exposure's fingerprint.
-    """
-
-    path: Path
-    description: Description
-    datasums: str
-
-
-def by_path(item: Any) -> Any:
-    """Return the sort key of a found file, failure or skipped file: its path in natural order."""
-    return natural_key(str(item.path))
 
 
 def with_distinct_ids(files: Sequence[Found]) -> list[Found]:
