@@ -153,10 +153,10 @@ def together(jobs: list[tuple[str, tuple[object, ...]]]) -> tuple[float, float, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ccds", type=int, default=61)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ccds", type=int, default=61, help="CCDs of the exposure (default: 61)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds in which all are timed (default: 3)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of gpuanom (default: 2)")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))[: options.threads]
     os.sched_setaffinity(0, set(cores))

@@ -122,9 +122,11 @@ def linear(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="Where the stores are made (default: a temporary folder).")
-    parser.add_argument("--exposures", type=int, default=synthetic_survey.EXPOSURES)
+    parser.add_argument(
+        "--exposures", type=int, default=synthetic_survey.EXPOSURES, help="exposures of the survey (default: 17112)"
+    )
     parser.add_argument("--linear", action="store_true", help="Also stores of 1,000 to 100,000 exposures.")
     parser.add_argument("--timed", help=argparse.SUPPRESS)
     options = parser.parse_args()

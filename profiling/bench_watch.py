@@ -102,10 +102,14 @@ def watched(survey, n_new):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="Where the store is made (default: a temporary folder).")
-    parser.add_argument("--exposures", type=int, default=synthetic_survey.EXPOSURES)
-    parser.add_argument("--new", type=int, default=20)
+    parser.add_argument(
+        "--exposures", type=int, default=synthetic_survey.EXPOSURES, help="exposures of the survey (default: 17112)"
+    )
+    parser.add_argument(
+        "--new", type=int, default=20, help="exposures that come while the survey is watched (default: 20)"
+    )
     parser.add_argument("--rank", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.rank:

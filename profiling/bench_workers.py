@@ -90,8 +90,8 @@ def compare(ccds, exposures, repeats):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3, help="rounds in which all cases are timed (default: 3)")
     options = parser.parse_args()
     load = [os.getloadavg()[0]]
     pages = [compare(ccds, exposures, options.repeats) for ccds, exposures in SIZES]

@@ -125,7 +125,7 @@ def draw(results, n_datasets):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=int, default=2000, help="simulated datasets of each case, at least 300")
     options = parser.parse_args()
     settings, backend = Settings(), select("cpu")

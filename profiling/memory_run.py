@@ -87,8 +87,8 @@ def quarters(memory, seconds, size):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--exposures", type=int, default=2000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--exposures", type=int, default=2000, help="exposures of the run (default: 2000)")
     options = parser.parse_args()
     runs = {}
     with tempfile.TemporaryDirectory() as folder:

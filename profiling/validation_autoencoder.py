@@ -202,10 +202,10 @@ def what_moves_it(normals):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="model that `gpuanom train` made")
     parser.add_argument("--quick", action="store_true", help="a smaller version; writes results/..-quick.md only")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="processes that draw and measure (default: 2)")
     parser.add_argument("--keep", type=Path, help="file that keeps the measurements")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
