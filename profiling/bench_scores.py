@@ -161,7 +161,7 @@ Largest memory {memory:.0f} MiB; bar: at most {MEMORY:.0f} MiB: {"held" if memor
         if options.linear:
             header = ("exposures of 4 CCDs", "store [MiB]", "an exposure [KiB]", "opening [CPU s]")
             text += f"\n\nStores of a growing number of exposures:\n\n{bench.table(header, linear(folder))}"
-        bench.write("bench_scores.md", text)
+        bench.write("bench_scores.md", text, whole=options.exposures == synthetic_survey.EXPOSURES)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ the static patterns (the drawn exposures have no maps).
 Bar: at most {BAR:g} s for each, a tenth of a core where one comes every 5 s: {"held" if median <= BAR else "NOT held"}.
 The nulls of the three bands take {sum(sizes) / 2**20:.1f} MiB in the store.
 Largest memory {memory:.0f} MiB; bar: at most {MEMORY:.0f} MiB: {"held" if memory <= MEMORY else "NOT held"}."""
-        bench.write("bench_watch.md", text)
+        bench.write("bench_watch.md", text, whole=options.exposures == synthetic_survey.EXPOSURES)
 
 
 if __name__ == "__main__":
