@@ -4,7 +4,7 @@ python profiling/bench_autoencoder.py NIGHT [--epochs 500] [--threads 2]
 
 NIGHT is a folder of FITS files, for example `gpuanom simulate night --exposures 60 --ccds 8 --shape 512,512`. Every
 command is run from the command line, as by a user; times are wall-clock times and include the start of Python. Writes
-results/autoencoder.md.
+results/autoencoder.md. Needs the extra `autoencoder` (PyTorch).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The client code of gpuanom.cluster and the store are the real ones, and so is wh
 measurement itself: a worker waits, and then returns a measurement that was made before. In place of Dask's scheduler
 and network, a process of its own holds all workers, and one socket leads there: calls and answers travel as the bytes
 that Dask would carry. What Dask itself costs is shown by a smaller run with its own scheduler and
-workers. The exit code is 1 when a bar is missed.
+workers. The exit code is 1 when a bar is missed. Needs the extra `cluster` (Dask).
 """
 
 from __future__ import annotations

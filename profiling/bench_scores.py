@@ -5,7 +5,8 @@ The null is made anew each time, so that the first score after a change and the 
 python profiling/bench_scores.py [--folder FOLDER] [--exposures 17112] [--linear]
 
 The store holds drawn counts and statistics (`synthetic_survey.py`) and is made in FOLDER where it is missing. What is
-timed is `gpuanom score -o SURVEY` in a process of its own, with the share of each part.
+timed is `gpuanom score -o SURVEY` in a process of its own, with the share of each part. Needs the extra `parquet`, 1 GB
+of disk for the store and 1.4 GiB of memory; --linear takes another 1 GB of disk.
 """
 
 from __future__ import annotations

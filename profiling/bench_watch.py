@@ -4,7 +4,8 @@ python profiling/bench_watch.py [--folder FOLDER] [--exposures 17112] [--new 20]
 
 The store holds drawn counts and statistics (`synthetic_survey.py`), and is made and scored in FOLDER where it is
 missing. Then files of 61 tiny CCDs arrive one by one in a watched folder, and the exposures get drawn measurements:
-what is timed is the watch without the pixels. New exposures are taken out of the store again at the end.
+what is timed is the watch without the pixels. New exposures are taken out of the store again at the end. Needs 1 GB of
+disk for the store, and 1.4 GiB of memory to score it.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Two processes that know nothing of each other, each with half of the night, show
 busy cores share caches and memory, so that these two processes do less than twice the work of one.
 
 python profiling/bench_workers.py [--repeats 3]
+
+Needs the extra `cluster` (Dask).
 """
 
 from __future__ import annotations

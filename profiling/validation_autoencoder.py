@@ -6,7 +6,8 @@ gpuanom train scored -o model.pt
 python profiling/validation_autoencoder.py model.pt [--quick] [--processes 2] [--keep FILE]
 
 The exposures are those of `validation.py`; the model has seen none of them. Writes
-profiling/results/validation-autoencoder.md, and copies its section to docs/validation.md.
+profiling/results/validation-autoencoder.md, and copies its section to docs/validation.md. Needs the extra `autoencoder`
+(PyTorch).
 """
 
 from __future__ import annotations
@@ -230,6 +231,7 @@ def main():
         "seconds": seconds,
         "processes": options.processes,
         "machine": bench.machine("numpy", "galsim", "torch", "gpuanom", pinned=False),
+        "date": time.strftime("%Y-%m-%d"),
     }
     write(experiments, quick=options.quick)
     print(f"measured in {seconds:.0f} s, all in {time.perf_counter() - start:.0f} s")
