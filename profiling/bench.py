@@ -70,9 +70,16 @@ def table(header, rows):
     return "\n".join([*lines, *("| " + " | ".join(str(c) for c in row) + " |" for row in rows)])
 
 
-def write(name, text):
-    """Print a page of results and keep it under results/."""
+def write(name, text, whole=True):
+    """Print a page of results and keep it under results/.
+
+    A run that is not `whole` is a trial of a smaller size: its page is printed only, so that the figures that the
+    documents quote stay.
+    """
     print(text)
+    if not whole:
+        print(f"\nA run of another size than that of results/{name}, which stays as it is.")
+        return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / name).write_text(text + "\n", encoding="utf-8")
 

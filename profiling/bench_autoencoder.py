@@ -4,7 +4,7 @@ python profiling/bench_autoencoder.py NIGHT [--epochs 500] [--threads 2]
 
 NIGHT is a folder of FITS files, for example `gpuanom simulate night --exposures 60 --ccds 8 --shape 512,512`. Every
 command is run from the command line, as by a user; times are wall-clock times and include the start of Python. Writes
-results/autoencoder-cpu.md.
+results/autoencoder.md. Needs the extra `autoencoder` (PyTorch).
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def per_stamp(rows=64, batches=200):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("night", type=Path)
-    parser.add_argument("--epochs", type=int, default=500)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("night", type=Path, help="folder of FITS files")
+    parser.add_argument("--epochs", type=int, default=500, help="epochs of the training (default: 500)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each command (default: 2)")
     options = parser.parse_args()
     shared_options = ("--device", "cpu", "--threads", options.threads, "-q")
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def main():
         ["`gpuanom score -o out` (ranked again, nothing read)", f"{ranking:.1f}"],
     ]
     bench.write(
-        "autoencoder-cpu.md",
+        "autoencoder.md",
         f"""# The autoencoder on a CPU
 
 {machine}; {options.threads} threads; wall clock, with the start of Python.

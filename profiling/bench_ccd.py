@@ -110,8 +110,8 @@ def in_fresh_process(how):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=15)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=15, help="rounds in which all are timed (default: 15)")
     parser.add_argument("--memory", choices=["resident", "allocated"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:

@@ -20,6 +20,7 @@ import numpy as np
 import scene
 from astropy.io import fits
 
+CCDS = 61
 BARS = {"against": 0.35, "busy": 1.25}
 DISTINCT = 4
 """Number of scenes that are drawn. The other CCDs are flipped copies of these scenes, each with new noise, so that no
@@ -153,10 +154,10 @@ def together(jobs: list[tuple[str, tuple[object, ...]]]) -> tuple[float, float, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ccds", type=int, default=61)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ccds", type=int, default=CCDS, help=f"CCDs of the exposure (default: {CCDS})")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds in which all are timed (default: 3)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of gpuanom (default: 2)")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))[: options.threads]
     os.sched_setaffinity(0, set(cores))
@@ -223,7 +224,7 @@ def main() -> None:
             ],
         ),
     ]
-    bench.write("bench_exposure.md", "\n".join(text))
+    bench.write("bench_exposure.md", "\n".join(text), whole=options.ccds == CCDS)
 
 
 if __name__ == "__main__":

@@ -161,8 +161,8 @@ def headers(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7, help="rounds in which all readers are timed (default: 7)")
     repeats = parser.parse_args().repeats
     warnings.simplefilter("ignore")
     buffers = [np.empty(SHAPE, np.float32) for _ in range(2)]

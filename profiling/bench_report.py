@@ -126,11 +126,11 @@ def open_in_browser(path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="empty or new folder for the nights and their reports")
     parser.add_argument("--exposures", type=int, default=1000, help="exposures with pictures")
     parser.add_argument("--list", type=int, default=5000, help="exposures without pictures")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="threads that draw pictures (default: 2)")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     file = options.folder / "exposure.fits"

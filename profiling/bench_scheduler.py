@@ -6,7 +6,7 @@ The client code of gpuanom.cluster and the store are the real ones, and so is wh
 measurement itself: a worker waits, and then returns a measurement that was made before. In place of Dask's scheduler
 and network, a process of its own holds all workers, and one socket leads there: calls and answers travel as the bytes
 that Dask would carry. What Dask itself costs is shown by a smaller run with its own scheduler and
-workers. The exit code is 1 when a bar is missed.
+workers. The exit code is 1 when a bar is missed. Needs the extra `cluster` (Dask).
 """
 
 from __future__ import annotations
@@ -266,11 +266,11 @@ HEADER = (
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=200)
-    parser.add_argument("--exposures", type=int, default=20_000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=200, help="workers that wait (default: 200)")
+    parser.add_argument("--exposures", type=int, default=20_000, help="exposures of the first run (default: 20000)")
     parser.add_argument("--seconds", type=float, default=0.1, help="How long a worker sleeps for an exposure.")
-    parser.add_argument("--ccds", type=int, default=4)
+    parser.add_argument("--ccds", type=int, default=4, help="CCDs of an exposure (default: 4)")
     parser.add_argument("--shape", type=int, nargs=2, default=(4094, 2046), help="Rows and columns of a CCD.")
     parser.add_argument("--rate", type=float, default=RATE, help="The bar, exposures a second.")
     parser.add_argument("--short", action="store_true", help="The first run alone; no result is kept.")

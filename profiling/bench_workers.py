@@ -4,6 +4,8 @@ Two processes that know nothing of each other, each with half of the night, show
 busy cores share caches and memory, so that these two processes do less than twice the work of one.
 
 python profiling/bench_workers.py [--repeats 3]
+
+Needs the extra `cluster` (Dask).
 """
 
 from __future__ import annotations
@@ -90,8 +92,8 @@ def compare(ccds, exposures, repeats):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3, help="rounds in which all cases are timed (default: 3)")
     options = parser.parse_args()
     load = [os.getloadavg()[0]]
     pages = [compare(ccds, exposures, options.repeats) for ccds, exposures in SIZES]

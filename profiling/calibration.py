@@ -23,6 +23,7 @@ from gpuanom.scoring.histograms.comparison import dataset_reference
 from gpuanom.scoring.histograms.ranking import score_dataset
 from gpuanom.settings import Settings
 
+DATASETS = 2000
 FIGURE = Path(__file__).parent.parent / "docs" / "figures" / "calibration.png"
 
 
@@ -125,12 +126,14 @@ def draw(results, n_datasets):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--datasets", type=int, default=2000, help="simulated datasets of each case, at least 300")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", type=int, default=DATASETS, help="simulated datasets of each case, at least 300")
     options = parser.parse_args()
     settings, backend = Settings(), select("cpu")
     results = {case: scores(case, options.datasets, settings, backend) for case in CASES}
-    draw(results, options.datasets)
+    whole = options.datasets == DATASETS
+    if whole:
+        draw(results, options.datasets)
     rows = [
         (
             case.title,
@@ -156,6 +159,7 @@ simulated. Of {len(CASES)} KS p-values the lowest is below {1 - 0.5 ** (1 / len(
 {bench.table(("case", "mean z", "deviation of z", "p < 0.05", "p < 0.01", "KS distance", "KS p-value"), rows)}
 
 ![Distributions of p](../../docs/figures/calibration.png)""",
+        whole=whole,
     )
 
 

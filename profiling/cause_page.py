@@ -168,8 +168,8 @@ exposures that were tried; each of them says why.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder that keeps the simulated nights")
     parser.add_argument("--keep", action="store_true", help="take the nights as they are scored in FOLDER already")
     options = parser.parse_args()
     if set(EXAMPLES) | set(NOT_MADE) != named_causes() or set(EXAMPLES) & set(NOT_MADE):

@@ -25,6 +25,7 @@ from gpuanom.nights.watch import watch
 from gpuanom.simulate import simulate_night
 from gpuanom.store.store import NAME
 
+EXPOSURES = 2000
 DRAWN = 6  # number of exposures that are drawn; the other exposures are copies of these under other numbers
 SHAPE = (256, 256)
 CCDS = 2
@@ -87,8 +88,8 @@ def quarters(memory, seconds, size):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--exposures", type=int, default=2000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--exposures", type=int, default=EXPOSURES, help=f"exposures of the run (default: {EXPOSURES})")
     options = parser.parse_args()
     runs = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +109,9 @@ def main():
             runs[word] = samples
         names = ("exposures.ecsv", "ccds.ecsv")
         same = all(len({(Path(folder) / word / name).read_bytes() for word in runs}) == 1 for name in names)
-    draw({word: samples.arrays() for word, samples in runs.items()})
+    whole = options.exposures == EXPOSURES
+    if whole:
+        draw({word: samples.arrays() for word, samples in runs.items()})
     early = int(SETTLED * options.exposures)
     header = (
         "command", f"MiB after {early}", "MiB at the end", "trend [KiB an exposure]", "exposures/s, first quarter",
@@ -129,6 +132,7 @@ The tables of both runs are {"the same" if same else "NOT the same"}.
 {bench.table(header, [(word, *quarters(*samples.arrays())) for word, samples in runs.items()])}
 
 ![Resident memory, time and size of the store](../../docs/figures/memory.png)""",
+        whole=whole,
     )
 
 

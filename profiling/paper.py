@@ -182,11 +182,11 @@ def decals(exposures):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="file that keeps the measurements; made where it is missing")
     parser.add_argument("--exposures", type=int, default=1171, help="exposures as of MegaCam")
-    parser.add_argument("--ccds", type=int, default=36)
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--ccds", type=int, default=36, help="CCDs of an exposure (default: 36)")
+    parser.add_argument("--processes", type=int, default=2, help="processes that draw and measure (default: 2)")
     parser.add_argument("--decals", type=int, default=sum(BANDS.values()), help="exposures whose histograms are drawn")
     options = parser.parse_args()
     of_decals = decals(options.decals)

@@ -134,7 +134,7 @@ def with_page(text, computed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true", help="Put the tables into docs/cluster.md.")
     options = parser.parse_args()
     computed = page(parts())

@@ -174,9 +174,11 @@ def _copy(db, first, start, n):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--exposures", type=int, default=sum(BANDS.values()))
-    parser.add_argument("--ccds", type=int, default=CCDS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder that gets the store")
+    parser.add_argument(
+        "--exposures", type=int, default=sum(BANDS.values()), help="exposures of the survey (default: 17112)"
+    )
+    parser.add_argument("--ccds", type=int, default=CCDS, help="CCDs of an exposure (default: 61)")
     options = parser.parse_args()
     print(build(options.folder, options.exposures, options.ccds))

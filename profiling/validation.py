@@ -225,9 +225,9 @@ def mixed_nights(normals, odds, keys, size, **options):
 def main():
     import validation_page
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a smaller version, for results/validation-quick.md")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="processes that draw and measure (default: 2)")
     parser.add_argument("--keep", type=Path, help="file that keeps the measurements")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL

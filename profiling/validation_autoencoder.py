@@ -6,7 +6,8 @@ gpuanom train scored -o model.pt
 python profiling/validation_autoencoder.py model.pt [--quick] [--processes 2] [--keep FILE]
 
 The exposures are those of `validation.py`; the model has seen none of them. Writes
-profiling/results/validation-autoencoder.md, and copies its section to docs/validation.md.
+profiling/results/validation-autoencoder.md, and copies its section to docs/validation.md. Needs the extra `autoencoder`
+(PyTorch).
 """
 
 from __future__ import annotations
@@ -202,10 +203,10 @@ def what_moves_it(normals):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="model that `gpuanom train` made")
     parser.add_argument("--quick", action="store_true", help="a smaller version; writes results/..-quick.md only")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="processes that draw and measure (default: 2)")
     parser.add_argument("--keep", type=Path, help="file that keeps the measurements")
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
@@ -230,6 +231,7 @@ def main():
         "seconds": seconds,
         "processes": options.processes,
         "machine": bench.machine("numpy", "galsim", "torch", "gpuanom", pinned=False),
+        "date": time.strftime("%Y-%m-%d"),
     }
     write(experiments, quick=options.quick)
     print(f"measured in {seconds:.0f} s, all in {time.perf_counter() - start:.0f} s")

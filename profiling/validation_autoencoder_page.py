@@ -55,7 +55,7 @@ def section(e):
 
 `python profiling/validation_autoencoder.py MODEL` passes the stamps of all these exposures through an autoencoder. `gpuanom train` made that autoencoder with its default settings
 ({about["stamps"]} stamps, {about["epochs"]} epochs, of which epoch {about["best_epoch"]} was kept) from another night by `gpuanom simulate`: {exposures} exposures, some of them anomalous, as in the paper.
-The table gives the recall at 5% false alarms and the ROC area, for {population.normals} normal exposures and {population.odd} anomalous exposures of each class and strength (one exposure is {100 / population.odd:.0f}%). Means over classes and strengths:
+The table gives the recall at 5% false alarms and the ROC area, for {population.normals} normal exposures and {population.odd} anomalous exposures of each class and strength (one exposure is {100 / population.odd:.0f}%), measured on {e["date"]}. Means over classes and strengths:
 
 {bench.table(["", *AT_4], [*summary, of_bright])}
 

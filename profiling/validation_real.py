@@ -55,8 +55,8 @@ def spoiled(ccds, anomaly, number):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder of a few exposures of one camera and band")
     folder = parser.parse_args().folder
     settings = Settings()
     exposures = [list(read_ccds(e, settings)) for e in discover([folder], settings).exposures]

@@ -32,12 +32,9 @@ import gpuanom
 from gpuanom.records import Measurement
 from gpuanom.statistics.listed import NAMES
 
-SIZES = (30, 150, 1000)
 SHARES = (0.0, 0.02, 0.1)
 NIGHTS = {30: 20, 150: 10, 1000: 2}
 """Nights of each size and share of anomalous exposures."""
-ALLOWED = (0.01, 0.05)
-"""Shares of the normal exposures that may come before an anomalous one that counts as found."""
 P = (0.1, 0.01)
 ROUNDS = 2
 """How often each anomalous exposure is put into a night of 150 whose recall is reported."""
@@ -230,8 +227,8 @@ def causes_of_normals(found: Sequence[Found]) -> Counter[str]:
 
 def main() -> None:
     """Draw the nights, judge them, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="pool of measured exposures, made by pool.py")
     parser.add_argument("--quick", action="store_true", help="few nights; writes results/verdict-quick.md alone")
     parser.add_argument("--beside", type=Path, help="another pool, whose recall is given beside the first one's")
     options = parser.parse_args()
