@@ -192,6 +192,16 @@ def test_the_last_exposures_are_shared_among_the_lanes(gpu, stacks, tmp_path):
     assert max(stacks) <= 3
 
 
+def test_measurements_of_one_stack_are_stored_together(gpu, tmp_path):
+    """The run is told that more are done, so that all of them share a transaction."""
+    exposures = night(tmp_path, exposures=12, ccds=1)
+    with Threads(QUICK, [gpu], 2, print) as run:
+        behind = [run.is_behind() for _ in run.measured(exposures)]
+        assert True in behind
+        assert not behind[-1]
+        assert not run.is_behind()
+
+
 def test_how_many_are_measured_together():
     assert [most_together(n) for n in (0, 1, 8, 9, 16, 61, 128, 129, 1000)] == [32, 32, 32, 28, 16, 4, 2, 1, 1]
     assert most_together(1) == together.MOST_EXPOSURES
