@@ -123,7 +123,7 @@ def test_the_masked_band_is_no_dark_stripe():
     for image in (noise, crossed):
         stack, background = stack_of(backend, [image], None, None), hand_made(backend, 1)
         patterns, sums, bins = backend.patterns(stack, background, DEFAULT)
-        arrays = StatisticArrays(patterns, None, None, None, backend.profiles(sums), backend.lines(bins))
+        arrays = StatisticArrays(patterns, None, None, None, None, backend.profiles(sums), backend.lines(bins))
         left = without_streaks(arrays, stack, background, DEFAULT, backend)
         powers.append(spectrum.ccd_statistics(spectrum.spectra(left.patterns))[0, :12])
         cells.append(left.patterns.map_sum[0] / np.maximum(left.patterns.map_count[0], 1))

@@ -87,7 +87,7 @@ def make_references(
         if isinstance(item, References):
             parts.append((item.origin or "the references", item))
         elif item in names:
-            says = say, lacking or say
+            says = say, say if lacking is None else lacking
             parts.append((str(item), _night_references(item, names[item], keep_all, exclude_labelled, *says)))
         else:
             parts.append((str(item), References.load(item)))
@@ -251,7 +251,7 @@ def merge_nights(
                 say(printable(line))
             every = given if survey is None else [(folder, survey), *given]
             for line in lacking_of(every):
-                (lacking or say)(line)
+                (say if lacking is None else lacking)(line)
             recorded = _measured_alike(every)
             if settings is not None:
                 effective, references = chosen, None
