@@ -159,7 +159,7 @@ def main() -> None:
           f" shapes of stars of {len(first.stars)} CCDs {len(json.dumps(first.stars)) / 1e3:.0f} kB")  # fmt: skip
     (kept,) = cache.iterdir()
     for key in keys[1:]:  # the pictures of the other exposures are copies, and so are as large
-        shutil.copy(kept, cache / f"{pictures._digest(night.found[key], night.settings, room, ())}.json")
+        shutil.copy(kept, cache / f"{pictures._digest(night.found[key], night.settings, room, (), ())}.json")
     output = options.folder / "report.html"
     troubles = timed("writing the page", lambda: page.write_report(night, output, select("cpu"), top=options.exposures))
     assert not troubles, troubles[:3]

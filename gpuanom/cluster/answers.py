@@ -11,7 +11,7 @@ from gpuanom.paths import path_text
 from gpuanom.records import Exposure, Failure, Measurement
 
 
-def on_workers(exposure: Exposure) -> Exposure:
+def with_absolute_paths(exposure: Exposure) -> Exposure:
     """The exposure with absolute paths, which mean the same in every process."""
     if all(path.is_absolute() for path in exposure.files_and_masks):
         return exposure
@@ -30,7 +30,9 @@ def sized_files(exposure: Exposure) -> list[SizedFile]:
     return found
 
 
-def as_given(result: Measurement | Failure, exposure: Exposure, settings: str, model: str) -> Measurement | Failure:
+def with_given_names(
+    result: Measurement | Failure, exposure: Exposure, settings: str, model: str
+) -> Measurement | Failure:
     """Turn a worker's result into what this process would have measured itself.
 
     Parameters

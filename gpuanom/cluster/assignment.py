@@ -94,7 +94,7 @@ class Assignment:
         return [attempt for attempt in self.attempts if attempt not in suspects]
 
 
-def begin(member: Member) -> None:
+def start_clocks(member: Member) -> None:
     """Start the clocks of the calls that a worker can begin now: as many as it has lanes."""
     for assignment in member.assignments[: member.lanes]:
         assignment.since = time.monotonic() if assignment.since is None else assignment.since

@@ -22,8 +22,8 @@ from uuid import uuid4
 from distributed import KilledWorker, fire_and_forget
 
 from gpuanom.cluster import worker
-from gpuanom.cluster.answers import failed, is_measured, on_workers, sized_files
-from gpuanom.cluster.assignment import Assignment, Attempt, begin, has_suspect, send_again, to_move
+from gpuanom.cluster.answers import failed, is_measured, sized_files, with_absolute_paths
+from gpuanom.cluster.assignment import Assignment, Attempt, has_suspect, send_again, start_clocks, to_move
 from gpuanom.cluster.call_sizes import CallSizes, size
 from gpuanom.cluster.connect import Connection
 from gpuanom.cluster.fetch import Fetch
@@ -167,11 +167,11 @@ class Dispatch:
 
     def _send(self, sent: Sequence[tuple[Attempt, list[SizedFile]]], member: Member) -> None:
         assignment = Assignment([attempt for attempt, _ in sent], member, sum(size(files) for _, files in sent))
-        parts = [(on_workers(attempt.exposure), files) for attempt, files in sent]
+        parts = [(with_absolute_paths(attempt.exposure), files) for attempt, files in sent]
         call = Call(worker.measured, self._run, self._packed_job, assignment.name, parts, self._sizes.span)
         self._assignments.add(assignment)
         member.assignments.append(assignment)
-        begin(member)
+        start_clocks(member)
         assignment.future = self._roster.submit(call, member, "gpuanom-exposure", partial(self._fetch.ask, assignment))
 
     def _handle(self, event: tuple[Any, ...]) -> None:
@@ -298,7 +298,7 @@ class Dispatch:
     def _forget(self, assignment: Assignment) -> None:
         self._assignments.discard(assignment)
         assignment.member.assignments.remove(assignment)
-        begin(assignment.member)
+        start_clocks(assignment.member)
         assignment.future.release()
 
     def _goodbye(self) -> None:

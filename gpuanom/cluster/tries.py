@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from gpuanom.cluster.answers import as_given, failed, short_of_memory
+from gpuanom.cluster.answers import failed, short_of_memory, with_given_names
 from gpuanom.cluster.assignment import Attempt
 from gpuanom.cluster.job import Answer, Broken, Job, Unseen
 from gpuanom.cluster.roster import LATE, Member, Roster
@@ -77,7 +77,9 @@ class Tries:
             # After the last try, an exposure of which some CCDs could be measured is kept with these CCDs.
             self.trouble(attempt, member, "out_of_memory", "memory did not suffice", alone=True)
         else:
-            self._done.append((exposure, as_given(result, exposure, self._settings, self._model), answer.seconds))
+            self._done.append(
+                (exposure, with_given_names(result, exposure, self._settings, self._model), answer.seconds)
+            )
 
     def trouble(self, attempt: Attempt, member: Member, status: str, text: str, *, alone: bool) -> None:
         """Note a failed try: the exposure is tried again after those that wait already, or has failed.

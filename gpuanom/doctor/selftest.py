@@ -118,7 +118,7 @@ def _turned(y: Doubles, x: Doubles, angle: float) -> tuple[Doubles, Doubles]:
 # Differences
 
 
-def _exact(*pairs: tuple[Any, Any]) -> float:
+def _difference(*pairs: tuple[Any, Any]) -> float:
     """Return the largest difference within several pairs of arrays; 0 where each pair has equal values."""
     return max(_largest(actual, expected, 1.0) for actual, expected in pairs)
 
@@ -150,7 +150,7 @@ def _units(actual: Any, expected: Any) -> float:
 def _prepare(sky: _Sky) -> Results:
     found = sky.backend.to_host(sky.on_device()[0])
     pairs = ((found.images, sky.stack.images), (found.bad, sky.stack.bad), (found.saturation, sky.stack.saturation))
-    yield "pixels, masks", 0.0, "", _exact(*pairs)
+    yield "pixels, masks", 0.0, "", _difference(*pairs)
     if not sky.backend.takes_encoded:
         return
     with tempfile.TemporaryDirectory(prefix="gpuanom-") as folder:
@@ -163,7 +163,7 @@ def _prepare(sky: _Sky) -> Results:
     stack = sky.backend.prepare((ccd for ccd in stored if isinstance(ccd, Ccd)), len(stored))
     images, damaged = sky.backend.to_host((stack.images, stack.damaged))
     none_damaged = np.full(len(stored), -1)
-    yield "files' own bytes, decoded", 0.0, "", _exact((images, expected), (damaged, none_damaged))
+    yield "files' own bytes, decoded", 0.0, "", _difference((images, expected), (damaged, none_damaged))
 
 
 def _write(path: Path, image: FloatImage) -> None:
@@ -188,7 +188,7 @@ def _write(path: Path, image: FloatImage) -> None:
 def _points(sky: _Sky) -> Results:
     steps: tuple[Step, ...] = ("sigma", "gradients")
     drawn = [draw_points(["test"] * len(sky.names), sky.names, step, *SHAPE, SETTINGS, sky.backend) for step in steps]
-    yield "places", 0.0, "", _exact(*zip(sky.backend.to_host(drawn), (sky.noise, sky.points), strict=True))
+    yield "places", 0.0, "", _difference(*zip(sky.backend.to_host(drawn), (sky.noise, sky.points), strict=True))
 
 
 def _background(sky: _Sky) -> Results:
@@ -196,7 +196,7 @@ def _background(sky: _Sky) -> Results:
     found = sky.backend.to_host(sky.backend.background(stack, sky.fit, sky.noise, SETTINGS))
     expected = sky.background
     names = ("n_points", "n_sigma_points", "usable")
-    yield "points, CCDs", 0.0, "", _exact(*_named(found, expected, names))
+    yield "points, CCDs", 0.0, "", _difference(*_pairs(found, expected, names))
     yield "polynomial", 1e-12, "of the sky", _largest(found.coefficients, expected.coefficients, sky.level)
     # Sigma comes from differences of pixels and polynomial, so three errors of the polynomial are
     # added to its own.
@@ -207,7 +207,7 @@ def _sources(sky: _Sky) -> Results:
     found = sky.backend.to_host(sky.backend.sources(*sky.on_device(), SETTINGS))
     expected = sky.sources
     names = ("ccd", "y", "x", "value", "n_above", "n_isophote", "n_sources", "n_bad", "n_saturated")
-    yield "positions, counts", 0.0, "", _exact(*_named(found, expected, names))
+    yield "positions, counts", 0.0, "", _difference(*_pairs(found, expected, names))
     for name in ("moments", "isophote_moments"):
         sums = getattr(expected, name)
         # All terms of Q20 and Q02 are positive; those of Q11 may not be, but |xy| is at most half
@@ -220,41 +220,41 @@ def _gradients(sky: _Sky) -> Results:
     stack, background = sky.on_device()
     found = sky.backend.to_host(sky.backend.gradients(stack, sky.points, background, SETTINGS))
     expected = sky.gradients
-    yield "points", 0.0, "", _exact(*_named(found, expected, ("ccd", "n_points")))
-    pairs = _named(found, expected, ("dx", "dy", "flat_dx", "flat_dy"))
+    yield "points", 0.0, "", _difference(*_pairs(found, expected, ("ccd", "n_points")))
+    pairs = _pairs(found, expected, ("dx", "dy", "flat_dx", "flat_dy"))
     yield "gradients", 1e-12, "of the sky", max(_largest(*pair, sky.level) for pair in pairs)
 
 
 def _patterns(sky: _Sky) -> Results:
     found = sky.backend.to_host(sky.backend.patterns(*sky.on_device(), SETTINGS))
     expected = sky.twin.patterns(sky.stack, sky.background, SETTINGS)
-    pairs = [pair for both in zip(found, expected, strict=True) for pair in _named(*both, tuple(vars(both[1])))]
-    yield "sums, powers", 0.0, "", _exact(*pairs)
+    pairs = [pair for both in zip(found, expected, strict=True) for pair in _pairs(*both, tuple(vars(both[1])))]
+    yield "sums, powers", 0.0, "", _difference(*pairs)
 
 
 def _profiles(sky: _Sky) -> Results:
     _, sums, _ = sky.backend.patterns(*sky.on_device(), SETTINGS)
     found = sky.backend.to_host(sky.backend.profiles(sums))
     expected = sky.twin.profiles(sky.twin.patterns(sky.stack, sky.background, SETTINGS)[1])
-    yield "jitter, steps", 0.0, "", _exact(*_named(found, expected, tuple(vars(expected))))
+    yield "jitter, steps", 0.0, "", _difference(*_pairs(found, expected, tuple(vars(expected))))
 
 
 def _lines(sky: _Sky) -> Results:
     _, _, bins = sky.backend.patterns(*sky.on_device(), SETTINGS)
     found = sky.on_host(sky.backend.lines(bins))
     expected = sky.twin.lines(sky.twin.patterns(sky.stack, sky.background, SETTINGS)[2])
-    yield "heights, ends", 0.0, "", _exact((found, expected))
+    yield "heights, ends", 0.0, "", _difference((found, expected))
 
 
 def _stamps(sky: _Sky) -> Results:
     found = sky.on_host(sky.backend.stamps(*sky.with_sources(), SETTINGS))
-    yield "pixels", 0.0, "", _exact((found, sky.twin.stamps(sky.stack, sky.background, sky.sources, SETTINGS)))
+    yield "pixels", 0.0, "", _difference((found, sky.twin.stamps(sky.stack, sky.background, sky.sources, SETTINGS)))
 
 
 def _shapes(sky: _Sky) -> Results:
     found = sky.backend.to_host(sky.backend.shapes(*sky.with_sources(), SETTINGS))
     expected = sky.twin.shapes(sky.stack, sky.background, sky.sources, SETTINGS)
-    yield "moments, widths", 0.0, "", _exact(*_named(found, expected, ("centre", "moments", "spoilt", "width")))
+    yield "moments, widths", 0.0, "", _difference(*_pairs(found, expected, ("centre", "moments", "spoilt", "width")))
 
 
 def _repeats(sky: _Sky) -> Results:
@@ -262,7 +262,7 @@ def _repeats(sky: _Sky) -> Results:
     exposures = np.arange(len(sky.turns), dtype=np.int64) % 2
     found = sky.backend.to_host(sky.backend.repeats(*sky.with_sources(), sky.turns, exposures, SETTINGS))
     expected = sky.twin.repeats(sky.stack, sky.background, sky.sources, sky.turns, exposures, SETTINGS)
-    yield "pairs", 0.0, "", _exact(*_named(found, expected, ("pairs", "n_maxima")))
+    yield "pairs", 0.0, "", _difference(*_pairs(found, expected, ("pairs", "n_maxima")))
 
 
 def _orientation(sky: _Sky) -> Results:
@@ -282,9 +282,9 @@ def _histogram(sky: _Sky) -> Results:
     to_device = sky.backend.to_device
     found = sky.backend.to_host(sky.backend.histogram(to_device(sky.angles), to_device(ccd), sky.turns, bins))
     expected = sky.twin.histogram(sky.angles, ccd, sky.turns, bins)
-    yield "counts", 0.0, "", _exact((found.counts, expected.counts))
+    yield "counts", 0.0, "", _difference((found.counts, expected.counts))
     n = max(1, len(sky.angles))
-    pairs = _named(found, expected, ("cosine", "sine"))
+    pairs = _pairs(found, expected, ("cosine", "sine"))
     yield "sums", 1e-12, "of their number", max(_largest(*pair, n) for pair in pairs)
 
 
@@ -297,7 +297,7 @@ def _divergence(sky: _Sky) -> Results:
     yield "KL", 1e-14, "of its terms", _largest(found, sky.twin.divergence(counts, reference), scale)
 
 
-def _named(found: Any, expected: Any, names: tuple[str, ...]) -> list[tuple[Any, Any]]:
+def _pairs(found: Any, expected: Any, names: tuple[str, ...]) -> list[tuple[Any, Any]]:
     return [(getattr(found, name), getattr(expected, name)) for name in names]
 
 

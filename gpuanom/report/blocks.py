@@ -31,6 +31,11 @@ def policy(style: str, script: str, served: bool = False) -> str:
     )
 
 
+def short(value: Any) -> Any:
+    """Return a number with the digits that a page needs, and anything else as it is."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
 def block(file: TextIO, name: str, value: Any) -> None:
     """Write a block of data: JSON in which nothing can end the block or be taken for markup."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from gpuanom.review.opened import Row, Rows, RowsOfCcds
 
@@ -104,11 +103,6 @@ def scales(ccds: RowsOfCcds, camera: str | None = None) -> dict[str, list[float]
             high = low + (abs(low) or 1.0)
         found[name] = [float(f"{low:.3g}"), float(f"{high:.3g}")]
     return found
-
-
-def short(value: Any) -> Any:
-    """Return a number with the digits that a page needs, and anything else as it is."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def verdicts(rows: Rows) -> dict[str, list[str]]:

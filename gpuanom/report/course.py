@@ -6,7 +6,7 @@ import numpy as np
 
 from gpuanom.natural_order import natural_key
 from gpuanom.records import Doubles
-from gpuanom.report.ccds import short
+from gpuanom.report.blocks import short
 from gpuanom.review.opened import ScoredNight, key_of
 
 COURSE = ("fwhm", "ellipticity", "sky", "n_sources")

@@ -20,8 +20,8 @@ from gpuanom.files import make_folder, whole_file
 from gpuanom.natural_order import natural_key
 from gpuanom.paths import path_text
 from gpuanom.records import DatasetKey, ExposureKey
-from gpuanom.report.blocks import begin, block
-from gpuanom.report.ccds import outline_value, short
+from gpuanom.report.blocks import begin, block, short
+from gpuanom.report.ccds import outline_value
 from gpuanom.review.opened import ScoredNight, is_named, key_of, open_night
 from gpuanom.scoring.verdict.levels import VERDICTS
 from gpuanom.store.store import NAME as STORE_NAME

@@ -20,7 +20,7 @@ from gpuanom.files import make_folder, whole_file
 from gpuanom.paths import path_text
 from gpuanom.records import KINDS, DatasetKey, ExposureKey
 from gpuanom.report import ccds
-from gpuanom.report.blocks import begin, block
+from gpuanom.report.blocks import begin, block, short
 from gpuanom.report.causes import causes_in, trigger
 from gpuanom.report.course import latest, limits
 from gpuanom.report.explanations import EXPLANATIONS
@@ -152,7 +152,7 @@ def _detail(
     """The data of one exposure beyond its row of the table."""
     rows = of_ccds.get(key_of(row), [])
     names = ccds.columns(night.tables.ccds.colnames)
-    numbers = [[ccds.short(ccd[name]) for name in names] for ccd in rows]
+    numbers = [[short(ccd[name]) for name in names] for ccd in rows]
     opened_at = trigger(row) if row.get("verdict") in ODD else None
     found = residuals.of(row, of_ccds) if opened_at is not None else {}
     detail = {**vars(shown), "ccds": numbers, "verdicts": ccds.verdicts(rows)}
@@ -173,7 +173,7 @@ def _about(
     datasets = list(night.datasets)
     table = night.tables.exposures
     wanted = [name for name in table.colnames if not _NOT_SHOWN.search(name)]
-    columns = {name: [ccds.short(row[name]) for row in night.exposures] for name in wanted}
+    columns = {name: [short(row[name]) for row in night.exposures] for name in wanted}
     columns["sky"] = [_median([row["sky"] for row in of_ccds.get(key_of(e), [])]) for e in night.exposures]
     causes = [causes_in(row.get("cause") or "") for row in night.exposures]
     kept, _ = labels.placed(labels.kept(night.folder), map(key_of, night.exposures))
@@ -232,7 +232,7 @@ def _impacts(night: ScoredNight, leakage: float) -> dict[int, dict[str, Any]]:
     found = impact.impacts(night, leakage)
     places = {key_of(row): i for i, row in enumerate(night.exposures)}
     return {
-        places[key]: {name: ccds.short(value) for name, value in asdict(of_exposure).items()}
+        places[key]: {name: short(value) for name, value in asdict(of_exposure).items()}
         for key, of_exposure in found.items()
     }
 
@@ -246,4 +246,4 @@ def _links(night: ScoredNight, key: ExposureKey) -> list[list[str]]:
 
 def _median(values: Sequence[float | None]) -> float | None:
     known = sorted(v for v in values if v is not None and math.isfinite(v))
-    return ccds.short(known[len(known) // 2]) if known else None
+    return short(known[len(known) // 2]) if known else None

@@ -158,12 +158,38 @@ def pictures(
     path = None if cache is None else cache / f"{_digest(exposure, settings, most_bytes, trails, lacking)}.json"
     if path is not None and (kept := _kept(path)) is not None:
         return kept
-    of_exposure = _pictures_of_looks(exposure, ccds, settings, backend, most_bytes, trails, threads, usual)
-    if path is not None and of_exposure.complete:
+    seen = _SeenCcds(exposure, ccds)
+    binning = binning_for(exposure, ccds, settings)
+    stamps_per_ccd = max(2, math.ceil(N_STAMPS / max(len(ccds), 1)))
+    for one in look(
+        exposure, settings, backend, binning=binning, stamps=stamps_per_ccd, stars=True, trails=trails, threads=threads
+    ):
+        seen.add(one)
+    images, levelled = level(seen.images)
+    plane = mosaic(exposure.camera, images, ccds, usual)
+    stamps = encoded_picture(_strip(seen.stamps), [80, 60, 40], most_bytes // 3) if seen.stamps else b""
+    picture = encoded_picture(_grey(plane), [82, 70, 55, 40, 25], most_bytes - len(stamps)) if images else b""
+    cells = seen.star_cells
+    found = Pictures(
+        mosaic=data_url(picture),
+        size=(plane.image.shape[1], plane.image.shape[0]),
+        boxes={name: list(box) for name, box in plane.boxes.items()},
+        stamps=data_url(stamps),
+        stamp_snr=[float(f"{value:.3g}") for value, _ in seen.stamps],
+        stars={name: _cell_values(of_ccd) for name, of_ccd in cells.items() if np.isfinite(of_ccd.e1).any()},
+        star_scatter=_rounded(scatter(list(cells.values())), 5),
+        missing=list(dict.fromkeys(seen.missing))[:5],
+        levelled=levelled,
+        frames=seen.frames,
+        origins=seen.origins,
+        layouts=seen.layouts,
+        trails=seen.trails,
+    )
+    if path is not None and found.complete:
         remedy = "--no-cache keeps no pictures"
         make_folder(path.parent, remedy=remedy)
-        write_text(path, json.dumps(asdict(of_exposure)), remedy=remedy)
-    return of_exposure
+        write_text(path, json.dumps(asdict(found)), remedy=remedy)
+    return found
 
 
 def _digest(
@@ -181,46 +207,6 @@ def _kept(path: Path) -> Pictures | None:
         return Pictures(**{**values, "size": (int(values["size"][0]), int(values["size"][1]))})
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def _pictures_of_looks(
-    exposure: Exposure,
-    ccds: Sequence[str],
-    settings: Settings,
-    backend: Backend,
-    most_bytes: int,
-    trails: Collection[str],
-    threads: int,
-    usual: Sequence[str],
-) -> Pictures:
-    """The pictures of an exposure, made from its files."""
-    seen = _SeenCcds(exposure, ccds)
-    binning = binning_for(exposure, ccds, settings)
-    stamps_per_ccd = max(2, math.ceil(N_STAMPS / max(len(ccds), 1)))
-    for one in look(
-        exposure, settings, backend, binning=binning, stamps=stamps_per_ccd, stars=True, trails=trails, threads=threads
-    ):
-        seen.add(one)
-    images, levelled = level(seen.images)
-    plane = mosaic(exposure.camera, images, ccds, usual)
-    stamps = encoded_picture(_strip(seen.stamps), [80, 60, 40], most_bytes // 3) if seen.stamps else b""
-    picture = encoded_picture(_grey(plane), [82, 70, 55, 40, 25], most_bytes - len(stamps)) if images else b""
-    cells = seen.star_cells
-    return Pictures(
-        mosaic=data_url(picture),
-        size=(plane.image.shape[1], plane.image.shape[0]),
-        boxes={name: list(box) for name, box in plane.boxes.items()},
-        stamps=data_url(stamps),
-        stamp_snr=[float(f"{value:.3g}") for value, _ in seen.stamps],
-        stars={name: _cell_values(found) for name, found in cells.items() if np.isfinite(found.e1).any()},
-        star_scatter=_rounded(scatter(list(cells.values())), 5),
-        missing=list(dict.fromkeys(seen.missing))[:5],
-        levelled=levelled,
-        frames=seen.frames,
-        origins=seen.origins,
-        layouts=seen.layouts,
-        trails=seen.trails,
-    )
 
 
 class _SeenCcds:

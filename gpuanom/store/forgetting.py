@@ -6,7 +6,7 @@ import sqlite3
 
 from gpuanom.store import nulls, planned
 from gpuanom.store.recorded_settings import write_classifier
-from gpuanom.store.set_aside import EXPOSURE_TABLES, forget_aside
+from gpuanom.store.set_aside import DERIVED_TABLES, EXPOSURE_TABLES, forget_aside
 
 
 class Forgetting:
@@ -44,7 +44,7 @@ class Forgetting:
 
     def _look(self) -> None:
         existing = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        named = ("nights", "beyond_patterns", *EXPOSURE_TABLES, *(f"aside_{name}" for name in EXPOSURE_TABLES))
+        named = ("nights", *DERIVED_TABLES, *EXPOSURE_TABLES, *(f"aside_{name}" for name in EXPOSURE_TABLES))
         self._tables = [table for table in named if table in existing]
         self._holds = "SELECT " + " OR ".join(f"EXISTS (SELECT 1 FROM {t} {_OF_EXPOSURE})" for t in self._tables)
 
@@ -55,7 +55,7 @@ _OF_EXPOSURE = "WHERE camera = :camera AND exposure = :exposure"
 
 def forget_everything(db: sqlite3.Connection) -> None:
     """Forget all exposures, failures and nulls, and the classifier. The caller holds the transaction."""
-    for table in (*EXPOSURE_TABLES, "settings", "failures", "beyond_patterns", "nights", "night_failures"):
+    for table in (*EXPOSURE_TABLES, *DERIVED_TABLES, "settings", "failures", "nights", "night_failures"):
         db.execute(f"DELETE FROM {table}")
     forget_aside(db)
     nulls.forget(db)

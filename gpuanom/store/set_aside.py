@@ -30,7 +30,10 @@ NAME_TABLES = ("named_by_file", "renamed")
 """The tables that say under which id an exposure was measured."""
 
 EXPOSURE_TABLES = ("exposures", "ccds", *NAME_TABLES, "versions", "autoencoder", "statistics", CCD_COLUMNS_TABLE)
-"""The tables with the rows of an exposure; what can be computed from them again is not set aside, but dropped."""
+"""The tables with the rows of an exposure, which go with the exposure wherever it goes."""
+
+DERIVED_TABLES = ("beyond_patterns",)
+"""The tables whose rows can be computed again from those of `EXPOSURE_TABLES`: they are not set aside, but dropped."""
 
 HERE = -1
 """The position of what was measured into the store itself, before all nights that were merged."""
@@ -245,7 +248,8 @@ def _drop(copy: Copy) -> None:
         name = _aside(copy.db, table) if copy.number else table
         copy.db.execute(f"DELETE FROM {name} {where}", values)
     if not copy.number:
-        copy.db.execute(f"DELETE FROM beyond_patterns {where}", values)
+        for table in DERIVED_TABLES:
+            copy.db.execute(f"DELETE FROM {table} {where}", values)
 
 
 def _put_aside(copy: Copy, number: int) -> None:

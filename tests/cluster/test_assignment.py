@@ -8,7 +8,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuanom.cluster.assignment import Assignment, Attempt, begin, send_again, to_move
+from gpuanom.cluster.assignment import Assignment, Attempt, send_again, start_clocks, to_move
 from gpuanom.cluster.roster import Member
 from gpuanom.records import Exposure
 
@@ -50,20 +50,20 @@ def test_new_exposures_fill_all_lanes_evenly_and_one_waits():
 
 def test_the_clock_runs_from_when_a_lane_is_free():
     (member,) = members(3, lanes=2)
-    begin(member)
+    start_clocks(member)
     first, second, third = member.assignments
     assert None not in (first.since, second.since)
     assert third.since is None
     since = second.since
     member.assignments.remove(first)
-    begin(member)
+    start_clocks(member)
     assert second.since == since <= third.since
 
 
 def test_what_waits_at_busy_workers_goes_to_idle_ones():
     roster = members(3, 3, 0, 1, lanes=2)
     for member in roster:
-        begin(member)
+        start_clocks(member)
     assert to_move(roster) == [roster[0].assignments[2], roster[1].assignments[2]]
     assert to_move(roster[:2]) == []
 
