@@ -283,6 +283,41 @@ def test_exposures_are_given_out_as_they_are_stored():
     assert source.take() is None
 
 
+def test_of_small_exposures_more_are_given_out():
+    """As many times more as share a stack of a GPU; the exposures with the most CCDs decide."""
+    source = processes._ExposureQueue(range(1000), 2)
+    assert [source.take(wait=False) for _ in range(3)] == [0, 1, None]
+    source.stored(Measurement(None, (None,) * 61, "", "", None))
+    assert source.sharing == 4
+    assert [source.take(wait=False) for _ in range(8)] == [*range(2, 9), None]
+    source.stored(Measurement(None, (None,), "", "", None))
+    assert source.sharing == 4
+
+
+def test_requests_are_taken_as_they_come_and_their_end_is_told_to_who_waits():
+    """Where the other process has gone, tasks that look for one more exposure find none; the run itself is told."""
+    begin = threading.Event()
+    asked = iter([(7, "a"), (8, "b")])
+
+    def receive():
+        begin.wait(30)
+        try:
+            return next(asked)
+        except StopIteration:
+            raise EOFError from None
+
+    requested = process_program._Requested(SimpleNamespace(recv=receive))
+    assert requested.take(wait=False) is None
+    begin.set()
+    first = requested.take()
+    assert (first, requested.number(first)) == ("a", 7)
+    assert requested.take() == "b"
+    for _ in range(2):
+        with pytest.raises(EOFError):
+            requested.take()
+        assert requested.take(wait=False) is None
+
+
 def test_an_interrupt_never_leaves_the_list_of_exposures_locked():
     """Python handles a signal where a function begins, and where a call has ended."""
     files = processes.__file__, threading.__file__

@@ -22,8 +22,8 @@ from typing import Self
 
 from gpuanom.backends.protocol import Backend
 from gpuanom.errors import DeviceError, SettingsError, printable
+from gpuanom.measuring.shared_stacks import most_sharing
 from gpuanom.measuring.threads import READERS, Threads
-from gpuanom.measuring.together import most_together
 from gpuanom.records import Exposure, Failure, Measurement
 from gpuanom.settings import Settings
 from gpuanom.system import python_command, python_environment
@@ -200,21 +200,21 @@ class _ExposureQueue:
 
     Attributes
     ----------
-    together : int
+    sharing : int
         How many exposures share a stack, of the camera whose exposures have the most CCDs; 1 until one is measured.
     """
 
     def __init__(self, exposures: Iterable[Exposure], most: int) -> None:
         self._waiting = deque(exposures)
         self._most_underway, self._n_underway, self._closed = most, 0, False
-        self.together, self._n_ccd = 1, 0
+        self.sharing, self._n_ccd = 1, 0
         # `with` takes the plain lock: to enter a condition is a function of Python, and an interrupt at its end would
         # leave the lock taken for ever.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
 
     def take(self, wait: bool = True) -> Exposure | None:
-        """Return an exposure once one more may be under way; see `gpuanom.measuring.together.ExposureSource.take`."""
+        """Return an exposure once one more may be under way; see `ExposureSource.take`."""
         with self._lock:
             if wait:
                 self._changed.wait_for(self._is_next_there)
@@ -225,7 +225,7 @@ class _ExposureQueue:
 
     def _is_next_there(self) -> bool:
         is_last = self._closed or not self._waiting
-        return is_last or self._n_underway < self._most_underway * self.together
+        return is_last or self._n_underway < self._most_underway * self.sharing
 
     def n_left(self) -> int | None:
         """Return None: other processes take from the list as well, as many as they can."""
@@ -237,7 +237,7 @@ class _ExposureQueue:
             self._n_underway -= 1
             if isinstance(measured, Measurement) and len(measured.ccds) > self._n_ccd:
                 self._n_ccd = len(measured.ccds)
-                self.together = most_together(self._n_ccd)
+                self.sharing = most_sharing(self._n_ccd)
             self._changed.notify_all()
 
     def give_back(self, exposures: Iterable[Exposure]) -> None:
@@ -317,7 +317,7 @@ class _FurtherProcess:
                 return
             number, more = 0, True
             while True:
-                while more and len(underway) < self._ahead * self._source.together:
+                while more and len(underway) < self._ahead * self._source.sharing:
                     exposure = self._source.take()
                     if exposure is not None:
                         underway[number] = exposure

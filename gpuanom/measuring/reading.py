@@ -60,31 +60,27 @@ class GroupReading:
             found = self.readers.ahead(_run, tasks)
         number = 0
         for of_task in found:
-            while of_task:  # nothing here knows a CCD any more when the device has it
-                part = of_task.pop(0)
-                if isinstance(part, CcdsTogether):
-                    self.read += range(number, number + len(part.ccds))
-                    self.ccds += [changed(ccd, bad=None) if ccd.bad is not None else ccd for ccd in part.ccds]
-                    number += len(part.ccds)
-                    yield part
-                elif (ccd := self._noted(number, part)) is not None:
-                    number += 1
-                    yield ccd
-                    del ccd
-                else:
-                    number += 1
-                del part
+            while of_task:
+                item = of_task.pop(0)
+                number += self._note(number, item)
+                if not isinstance(item, CcdFailure):
+                    yield item
+                del item  # nothing here knows a CCD any more when the device has it
 
-    def _noted(self, number: int, ccd: Ccd | CcdFailure) -> Ccd | None:
-        """The CCD of that number in the group; None where a failure was noted in its place."""
-        if isinstance(ccd, CcdFailure):
-            self.failures[number] = ccd
-            return None
-        if isinstance(ccd.image, RawImage | RiceImage) and ccd.image.on_disk is not None:
-            self._on_disk[len(self.read)] = ccd.image.on_disk
+    def _note(self, number: int, item: CcdsTogether | Ccd | CcdFailure) -> int:
+        """Note what was read, from that number in the group on; return how many CCDs of the group it is."""
+        if isinstance(item, CcdFailure):
+            self.failures[number] = item
+            return 1
+        if isinstance(item, CcdsTogether):
+            self.read += range(number, number + len(item.ccds))
+            self.ccds += [changed(ccd, bad=None) if ccd.bad is not None else ccd for ccd in item.ccds]
+            return len(item.ccds)
+        if isinstance(item.image, RawImage | RiceImage) and item.image.on_disk is not None:
+            self._on_disk[len(self.read)] = item.image.on_disk
         self.read.append(number)
-        self.ccds.append(changed(ccd, image=NO_PIXELS, bad=None))
-        return ccd
+        self.ccds.append(changed(item, image=NO_PIXELS, bad=None))
+        return 1
 
     def _tasks(self, group: Group) -> list[list[_Read]]:
         """What is read before it is handed over: one CCD or several, of one exposure or of several small ones."""
@@ -93,7 +89,7 @@ class GroupReading:
             one_by_one: list[_Read] = [partial(self._one, ccd) for ccd in group.ccds]
             return [one_by_one[start : start + n_together] for start in range(0, len(group), n_together)]
         tasks: list[list[_Read]] = []
-        n_of_task = n_together
+        n_of_task = n_together  # the first read begins a task
         for _, numbers in groupby(range(len(group)), key=group.exposures.__getitem__):
             of_exposure = list(map(group.ccds.__getitem__, numbers))
             ccds, n_ccd = CcdsOnDisk(cast("list[CcdOnDisk]", of_exposure)), len(of_exposure)

@@ -25,11 +25,12 @@ from gpuanom.fits import open_ccds
 from gpuanom.measuring.ccd_statistics import make_parts
 from gpuanom.measuring.exposure import measure_group
 from gpuanom.measuring.exposure_record import exposure_record
+from gpuanom.measuring.exposure_source import ExposureSource, ListedExposures
 from gpuanom.measuring.groups import FailedCcd, Group, grouped_again, groups
 from gpuanom.measuring.loops_ahead import load_statistics
 from gpuanom.measuring.readahead import Readers
+from gpuanom.measuring.shared_stacks import MOST_SHARING, may_share
 from gpuanom.measuring.stamp_hook import StampTask
-from gpuanom.measuring.together import MOST_EXPOSURES, ExposureSource, ListedExposures, may_share
 from gpuanom.measuring.unlocked_queue import UnlockedQueue
 from gpuanom.paths import path_text
 from gpuanom.records import CcdFailure, CcdMeasurement, CcdOnDisk, Exposure, Failure, Measurement
@@ -318,7 +319,7 @@ class Threads:
             return False
         n_taken, n_ccd = len(underway.exposures), len(ccds)
         left = underway.source.n_left()
-        if n_taken >= MOST_EXPOSURES or (left is not None and n_taken > left // self._n_lanes):
+        if n_taken >= MOST_SHARING or (left is not None and n_taken > left // self._n_lanes):
             return False
         # The next exposure probably has as many CCDs, and of the same shape.
         n_ccd, shape = n_ccd + n_ccd // n_taken, ccds[-1].shape

@@ -12,10 +12,11 @@ import gpuanom
 from gpuanom.backends.choice import select
 from gpuanom.backends.protocol import Backend
 from gpuanom.fits import discover
+from gpuanom.measuring import shared_stacks
 from gpuanom.measuring import threads as measuring_threads
-from gpuanom.measuring import together
+from gpuanom.measuring.exposure_source import ListedExposures
+from gpuanom.measuring.shared_stacks import may_share, most_sharing
 from gpuanom.measuring.threads import Threads
-from gpuanom.measuring.together import ListedExposures, may_share, most_together
 from gpuanom.records import Exposure, Failure, Measurement
 from tests import device, nights
 from tests.gpu.test_card import arrays
@@ -53,7 +54,7 @@ def measured(gpu: Backend, exposures, *, alone=False, debug=lambda _text: None):
     """What becomes of each exposure, by camera and id; `alone`: none shares a stack."""
     with pytest.MonkeyPatch.context() as patch, Threads(QUICK, [gpu], 2, debug) as run:
         if alone:
-            patch.setattr(together, "MOST_CCDS", 1)
+            patch.setattr(shared_stacks, "MOST_SHARED_CCDS", 1)
         done = [(exposure.key, result) for exposure, result, _ in run.measured(exposures)]
     assert len(dict(done)) == len(done) == len(exposures)
     return dict(done)
@@ -202,9 +203,9 @@ def test_measurements_of_one_stack_are_stored_together(gpu, tmp_path):
         assert not run.is_behind()
 
 
-def test_how_many_are_measured_together():
-    assert [most_together(n) for n in (0, 1, 8, 9, 16, 61, 128, 129, 1000)] == [32, 32, 32, 28, 16, 4, 2, 1, 1]
-    assert most_together(1) == together.MOST_EXPOSURES
+def test_how_many_exposures_share_a_stack():
+    assert [most_sharing(n) for n in (0, 1, 8, 9, 16, 61, 128, 129, 1000)] == [32, 32, 32, 28, 16, 4, 2, 1, 1]
+    assert most_sharing(1) == shared_stacks.MOST_SHARING
     assert [may_share(n, 2046, 4094) for n in (244, 256, 257)] == [True, True, False]
     assert [may_share(n, 4096, 4096) for n in (128, 129)] == [True, False]  # numbers of pixels are those of an int
 

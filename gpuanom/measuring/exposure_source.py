@@ -1,8 +1,4 @@
-"""How many exposures are measured together, and where the exposures come from.
-
-A stack costs the host the same number of calls, whatever the number of its CCDs, and a GPU has more multiprocessors
-than a step has blocks for a few CCDs. So small exposures share a stack.
-"""
+"""Where a run takes its exposures from: from a list, or from another process as they come."""
 
 from __future__ import annotations
 
@@ -12,23 +8,6 @@ from contextlib import suppress
 from typing import Protocol
 
 from gpuanom.records import Exposure
-
-MOST_CCDS = 256
-"""CCDs of a stack that several exposures share: more would gain little, and take memory of the device."""
-MOST_PIXELS = 2**31
-"""Pixels of such a stack."""
-MOST_EXPOSURES = 32
-"""Exposures that share a stack: so many come at a time, and each lane may lose so many where a run is killed."""
-
-
-def most_together(n_ccd: int) -> int:
-    """Return how many exposures of so many CCDs are measured together, where memory suffices."""
-    return max(1, min(MOST_EXPOSURES, MOST_CCDS // max(1, n_ccd)))
-
-
-def may_share(n_ccd: int, ny: int, nx: int) -> bool:
-    """Return whether several exposures may share a stack of so many CCDs of ny x nx pixels."""
-    return n_ccd <= MOST_CCDS and n_ccd * ny * nx <= MOST_PIXELS
 
 
 class ExposureSource(Protocol):
