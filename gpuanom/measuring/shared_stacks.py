@@ -9,7 +9,7 @@ from __future__ import annotations
 MOST_SHARED_CCDS = 256
 """CCDs of a stack that several exposures share: more would gain little, and take memory of the device."""
 MOST_SHARED_PIXELS = 2**31
-"""Pixels of such a stack. The kernels number the pixels of a CCD, not of a stack, but larger stacks were never tried."""
+"""Pixels of such a stack. Kernels number the pixels of a CCD, not of a stack, but larger stacks were never tried."""
 MOST_SHARING = 32
 """Exposures that share a stack: so many come at a time, and each lane may lose so many where a run is killed."""
 
