@@ -71,6 +71,8 @@ def test_every_public_module_is_found_by_import_in_each_form():
             same = f"import gpuanom.{name} as again; from gpuanom import {name} as once_more"
             out = _python(f"{first}; {same}; import gpuanom; print(again is once_more is gpuanom.{name})")
             assert out.stdout.strip() == "True", out.stderr
+        early = f"from gpuanom import {name} as early; import gpuanom.{name} as late; print(early is late)"
+        assert _python(early).stdout.strip() == "True"
     assert _python("from gpuanom.plots import orientations; print(orientations.__module__)").stdout
 
 

@@ -152,15 +152,15 @@ def test_quiet_says_nothing_when_all_is_well(small, capfd):
 
 
 def test_every_long_command_that_writes_can_be_quiet(small, capfd):
-    """A cron job mails what its commands print; `label` and `export` print what they are asked for."""
+    """A cron job mails what its commands print. The other commands are there to print what they are asked for."""
     night = ("score", small / "in", "-o", small / "out", "-q", *QUICK)
     assert run(capfd, *night) == (0, "", "")
     assert run(capfd, "reference", small / "out", "-o", small / "ref.ecsv", "-q") == (0, "", "")
     image = next((small / "in").glob("*.fits"))
     words = (image, "-o", small / "odd", "--anomaly", "stripes:1", "--no-verdict", "-q")
     assert run(capfd, "inject", *words) == (0, "", "")
-    for name in ("score", "report", "history", "watch", "reference", "merge", "forget", "train", "simulate", "inject"):
-        assert any("--quiet" in option.opts for option in cli.commands[name].params), name
+    loud = {n for n, c in cli.commands.items() if not any("--quiet" in option.opts for option in c.params)}
+    assert loud == {"show", "tables", "explain", "settings", "label", "export", "doctor", "completion"}
 
 
 def test_overwrite_is_what_existing_overwrite_is(small, capfd):
